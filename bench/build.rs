@@ -1,4 +1,4 @@
-//! Tells the program what it is built with: counts of instructions depend on it.
+//! Tells the program its compiler and its settings, on which counts of instructions depend.
 
 use std::env;
 use std::process::Command;

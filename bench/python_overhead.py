@@ -83,8 +83,8 @@ class Python:
 
 
 def processor_seconds(process):
-    """What all threads of a process have had of the processors."""
-    # clock_getcpuclockid(3), which Python does not have.
+    """Processor time of all threads of a process."""
+    # The computation of clock_getcpuclockid(3), which Python lacks.
     return time.clock_gettime(~process << 3 | 2)
 
 

@@ -1,4 +1,4 @@
-//! The endpoints of the AWS account, as the page asks them.
+//! The endpoints of the AWS account, as a backend of the page.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use epitome_endpoint::{EndpointCall, EndpointError, Endpoints};
 
 use crate::aws;
 
-/// The endpoints of the account, or one of a server that takes AWS's place.
+/// Calls the endpoints of the account, or the one endpoint of a server in place of AWS.
 pub(crate) struct AccountEndpoints {
     /// The endpoint that answers by default.
     named: Option<String>,

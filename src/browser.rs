@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-/// Asks the system to open an address. Whether a program that does so was started.
+/// Asks the system to open an address. Returns whether a program that opens it was started.
 pub(crate) fn open(url: &str) -> bool {
     openers().iter().any(|(program, arguments)| {
         let mut command = Command::new(program);
@@ -10,7 +10,7 @@ pub(crate) fn open(url: &str) -> bool {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         match command.spawn() {
             Ok(mut child) => {
-                // It may run as long as the browser; whoever waits for it keeps it from staying
+                // It may run as long as the browser. Waiting for it keeps it from staying
                 // behind as a zombie.
                 std::thread::spawn(move || child.wait());
                 true

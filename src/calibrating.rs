@@ -9,11 +9,11 @@ use epitome_runtime::bundle::CalibrationRecord;
 use crate::failure;
 use crate::inputs::{self, Found, Reader};
 
-/// Documents that are read where nobody says how many: more of them change little.
+/// Default number of documents to read. More documents change the result little.
 pub(crate) const LIMIT: usize = 256;
 
-/// Reads documents as `epitome summarize` does, the first `limit`, and the text of a table in this
-/// column. Files of a folder that cannot be read are passed over.
+/// Reads the first `limit` documents as `epitome summarize` does, and the text of a table from this
+/// column. Skips files of a folder that cannot be read.
 pub(crate) fn read(path: &Path, text_column: Option<&str>, limit: usize) -> Result<Calibration> {
     let reader = Reader::new(text_column)?;
     let mut texts = Vec::new();
@@ -38,7 +38,7 @@ pub(crate) fn read(path: &Path, text_column: Option<&str>, limit: usize) -> Resu
     Ok(Calibration { name: name.to_string_lossy().into_owned(), texts })
 }
 
-/// What a bundle was calibrated with, behind "calibrated".
+/// Describes the documents that a bundle was calibrated with; follows the word "calibrated".
 pub(crate) fn shown(record: &CalibrationRecord) -> String {
     let CalibrationRecord { documents, name, .. } = record;
     let plural = if *documents == 1 { "" } else { "s" };

@@ -13,14 +13,14 @@ use toml::{Table, Value};
 use crate::failure::Usage;
 use crate::flags;
 
-/// A key of the file: the flag it stands for, and the commands that have it.
+/// A key of the file, with its flag and the commands that have the flag.
 #[derive(Debug)]
 struct Key {
     name: &'static str,
     commands: &'static [&'static str],
 }
 
-/// Every key.
+/// All keys.
 const KEYS: [Key; 4] = [
     Key { name: "model", commands: &["summarize", "serve", "page", "bench"] },
     Key { name: "length", commands: &["summarize", "page"] },
@@ -28,17 +28,17 @@ const KEYS: [Key; 4] = [
     Key { name: "threads", commands: &["summarize", "serve", "page", "bench", "compare"] },
 ];
 
-/// What the file says, by its keys.
+/// The content of the file: keys and values.
 #[derive(Debug, Default)]
 pub(crate) struct Configuration(Vec<(&'static Key, String)>);
 
-/// Where the file is, whether or not it is there.
+/// The path of the file, whether or not the file exists.
 pub(crate) fn path() -> Option<PathBuf> {
     Some(folders::settings()?.join("config.toml"))
 }
 
 impl Configuration {
-    /// Reads the user's file. Where there is none, it says nothing.
+    /// Reads the user's file. A missing file has no keys.
     pub(crate) fn read() -> Result<Self> {
         match path() {
             Some(path) => Self::read_from(&path),
@@ -111,7 +111,7 @@ mod tests {
         Configuration::parse(text, Path::new("config.toml"))
     }
 
-    /// The value of a flag in this environment of defaults.
+    /// The value of a flag when a command runs with this configuration.
     fn value(text: &str, arguments: &[&str], flag: &str) -> Option<String> {
         let summarize = Command::new("summarize")
             .arg(Arg::new("model").long("model"))

@@ -1,4 +1,4 @@
-//! Exports as the commands make them: sources and outputs by path or address.
+//! Exports from and to paths and addresses, for the commands.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(crate) fn export(
     with_bar(|progress| export_quietly(source, base, output, ExportOptions { progress, ..options }))
 }
 
-/// Exports with nothing to see but what the options' progress shows.
+/// Exports without a progress bar.
 pub(crate) fn export_quietly(
     source: &Path,
     base: Option<&Path>,
@@ -49,7 +49,7 @@ pub(crate) fn export_quietly(
     }
 }
 
-/// What a path or an address is opened as.
+/// Opens a path or an address.
 fn origin(text: &Path) -> Result<Box<dyn Origin + '_>> {
     Ok(match Location::parse(text)? {
         Location::Path(path) => Box::new(path),
@@ -60,7 +60,7 @@ fn origin(text: &Path) -> Result<Box<dyn Origin + '_>> {
     })
 }
 
-/// What the base of an adapter is opened as: a name that is no path is one of the hub.
+/// Opens the base model of an adapter. A name that is no path is one of the hub.
 pub(crate) fn base_origin(text: &Path) -> Result<Box<dyn Origin + '_>> {
     #[cfg(feature = "hub")]
     if !text.exists()
@@ -79,7 +79,7 @@ fn export_to_s3(
     options: &ExportOptions<'_>,
 ) -> Result<Manifest> {
     let s3 = crate::aws::s3()?;
-    // What cannot be sent is better known before the work than after it.
+    // Finds a wrong destination before the work.
     let destination = s3.destination(uri, options.progress)?;
     let scratch = scratch::Folder::new(".epitome-bundle-")?;
     let bundle = scratch.path().join("bundle");

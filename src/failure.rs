@@ -1,16 +1,16 @@
-//! How a failure is told: one sentence on standard error, and an exit code.
+//! Failures: one sentence on standard error, and an exit code.
 
 use std::io;
 
-/// The command was called wrongly, whatever the files hold.
+/// Exit code of a wrong call.
 const USAGE: u8 = 2;
-/// The command tried, and failed.
+/// Exit code of a failure.
 const FAILURE: u8 = 1;
-/// What was measured does not keep a limit that the user set.
+/// Exit code of a measurement that breaks a limit of the user.
 const WORSE: u8 = 3;
-/// What was measured scatters too much to tell.
+/// Exit code of a measurement that is too noisy to tell.
 const TOO_NOISY: u8 = 4;
-/// The user pressed Ctrl-C: 128 and the number of the signal, as shells count.
+/// Exit code after Ctrl-C: 128 plus the number of the signal, as shells count.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// An error in how the command was called.
@@ -18,15 +18,15 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// The user asked to stop; what was done by then.
+/// Interruption by the user, with a text that says what was done by then.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
 
-/// Prints the error, and returns the code to exit with.
+/// Prints the error, and returns the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> u8 {
     if is_closed_pipe(error) {
-        // Whoever read our output has seen enough.
+        // A closed standard output is no failure: the reader has seen enough.
         return 0;
     }
     tell(error);
@@ -42,7 +42,7 @@ pub(crate) fn tell(error: &anyhow::Error) {
 pub(crate) fn sentence(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        // An error may already quote its cause.
+        // An error may already contain the text of its cause.
         if !message.contains(&cause) {
             message = if message.is_empty() { cause } else { format!("{message}: {cause}") };
         }
@@ -50,7 +50,7 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
     message
 }
 
-/// The code to exit with.
+/// The exit code of the error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(is_interrupted) {
         INTERRUPTED
@@ -90,7 +90,7 @@ fn is_interrupted(cause: &(dyn std::error::Error + 'static)) -> bool {
         || is(cause, epitome_hub::Error::is_interrupted)
 }
 
-/// Whether the error is of this type, and has this property.
+/// Whether the error is of this type, and has the property.
 fn is<E: std::error::Error + 'static>(
     cause: &(dyn std::error::Error + 'static),
     property: impl FnOnce(&E) -> bool,

@@ -1,8 +1,8 @@
-//! What is done to the flags of all commands alike.
+//! Changes to the flags of all commands.
 
 use clap::{Arg, Command};
 
-/// The command with every flag of its subcommands changed; `change` is told the subcommand.
+/// Changes every flag of every subcommand; `change` gets the name of the subcommand and the flag.
 pub(crate) fn each(command: Command, change: impl Fn(&str, Arg) -> Arg) -> Command {
     let names: Vec<String> =
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
@@ -11,8 +11,7 @@ pub(crate) fn each(command: Command, change: impl Fn(&str, Arg) -> Arg) -> Comma
     })
 }
 
-/// Forgets environment variables that are empty: SageMaker sets many to nothing, and those count as
-/// not set.
+/// Ignores empty environment variables: SageMaker sets many unset ones to an empty text.
 pub(crate) fn without_empty_variables(_: &str, flag: Arg) -> Arg {
     let value = flag.get_env().and_then(std::env::var_os);
     match value {
@@ -21,7 +20,7 @@ pub(crate) fn without_empty_variables(_: &str, flag: Arg) -> Arg {
     }
 }
 
-/// Takes transformers' spelling too: `--num_beams` for `--num-beams`.
+/// Also accepts transformers' spelling: `--num_beams` for `--num-beams`.
 pub(crate) fn with_underscores(_: &str, flag: Arg) -> Arg {
     match flag.get_long().filter(|long| long.contains('-')).map(|long| long.replace('-', "_")) {
         Some(alias) => flag.alias(alias),

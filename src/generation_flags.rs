@@ -1,4 +1,4 @@
-//! The flags that set generation parameters; their names are transformers' with dashes.
+//! The flags of generation parameters: transformers' names with dashes.
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::Usage;
 
-/// Generation parameters; what is left out keeps the model's default.
+/// Generation parameters. Unset parameters keep the model's defaults.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Generation")]
 pub(crate) struct GenerationFlags {
@@ -18,19 +18,19 @@ pub(crate) struct GenerationFlags {
     /// Above 0 favours long summaries, below 0 short ones; a list (0.6,1.0,1.5) compares them
     #[arg(long, value_name = "X[,X...]", value_delimiter = ',', allow_hyphen_values = true)]
     length_penalty: Vec<f64>,
-    /// Most tokens of the summary, start and end token included
+    /// Longest summary in tokens, including the start and end tokens
     #[arg(long, value_name = "N")]
     max_length: Option<u64>,
-    /// Fewest tokens of the summary, start and end token included
+    /// Shortest summary in tokens, including the start and end tokens
     #[arg(long, value_name = "N")]
     min_length: Option<u64>,
-    /// Most tokens to generate
+    /// Largest number of tokens to generate
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<u64>,
-    /// Fewest tokens to generate before the end token
+    /// Number of tokens to generate before the end token, at least
     #[arg(long, value_name = "N")]
     min_new_tokens: Option<u64>,
-    /// Size of the token sequences that may not come twice; 0 allows all
+    /// Length of token sequences that may not repeat; 0 allows all
     #[arg(long, value_name = "N")]
     no_repeat_ngram_size: Option<u64>,
     /// When beam search may stop
@@ -42,7 +42,7 @@ pub(crate) struct GenerationFlags {
     /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token
     #[arg(long, value_name = "MASK")]
     global_attention_mask: Option<GlobalAttentionMask>,
-    /// Any parameters of transformers' generate, as a JSON object; flags override it
+    /// Any parameters of transformers' generate, as a JSON object; flags override them
     #[arg(long, value_name = "JSON")]
     parameters: Option<String>,
 }
@@ -58,12 +58,12 @@ enum EarlyStopping {
 }
 
 impl GenerationFlags {
-    /// The parameters, once for each length penalty that was listed (once when none was).
+    /// The parameters, once for each listed length penalty (once when none is listed).
     pub(crate) fn variants(&self) -> Result<Vec<GenerationParameters>> {
         self.variant_fields()?.iter().map(parse).collect()
     }
 
-    /// The same as an endpoint takes them, checked.
+    /// The parameters in the form of an endpoint's request, checked.
     #[cfg(feature = "aws")]
     pub(crate) fn requests(&self) -> Result<Vec<Map<String, Value>>> {
         let variants = self.variant_fields()?;
@@ -80,7 +80,8 @@ impl GenerationFlags {
         }
         let variant = |&penalty: &f64| {
             let mut fields = fields.clone();
-            // What JSON cannot hold (NaN, infinity) goes in as text, to be refused by name.
+            // A number that JSON cannot hold (NaN, infinity) goes in as text, and is refused by its
+            // name.
             let value = serde_json::Number::from_f64(penalty);
             let value = value.map_or_else(|| penalty.to_string().into(), Value::Number);
             fields.insert("length_penalty".into(), value);
@@ -89,7 +90,7 @@ impl GenerationFlags {
         Ok(self.length_penalty.iter().map(variant).collect())
     }
 
-    /// The parameters, where one set of them is wanted.
+    /// The parameters of a command that takes one set of them.
     pub(crate) fn single(&self) -> Result<GenerationParameters> {
         match self.variants()?.as_slice() {
             [parameters] => Ok(parameters.clone()),

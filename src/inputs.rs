@@ -1,4 +1,4 @@
-//! The documents that the command line names: files, folders, standard input.
+//! The documents that the command line names: files, folders and standard input.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,8 @@ use crate::this_program;
 
 /// A document, and where it came from.
 pub(crate) struct Document {
-    /// The path as it was given, or `-`; with the number of the row where a file has several.
+    /// The path as it was given, or `-`. In a file with several documents, also the number of the
+    /// row.
     pub(crate) source: String,
     /// The title, where the format has one.
     pub(crate) title: Option<String>,
@@ -24,12 +25,12 @@ pub(crate) struct Document {
     pub(crate) text: LongDocument<'static>,
 }
 
-/// A file that was named, or that lies in a folder that was.
+/// A file that was named, or that lies in a named folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Input {
     /// The file; `-` for standard input.
     pub(crate) path: PathBuf,
-    /// Its path below the folder that was named; its file name where it was named itself.
+    /// Path relative to the named folder; the file name where the file itself was named.
     pub(crate) below: PathBuf,
     /// Whether it was found in a folder.
     pub(crate) is_found: bool,
@@ -47,8 +48,8 @@ impl Input {
     }
 }
 
-/// The files of these paths, those of folders in the order of their names. No path at all is
-/// standard input. What lies in `left_out` is passed over.
+/// The files of these paths, sorted by name within each folder. No path at all is standard input.
+/// Skips files in `left_out`.
 pub(crate) fn expand(paths: &[PathBuf], left_out: Option<&Path>) -> Result<Vec<Input>> {
     let standard_input = [PathBuf::from("-")];
     let paths = if paths.is_empty() { &standard_input } else { paths };
@@ -68,7 +69,7 @@ pub(crate) fn expand(paths: &[PathBuf], left_out: Option<&Path>) -> Result<Vec<I
     Ok(inputs)
 }
 
-/// The files of a folder. Hidden files are passed over, and what a `.gitignore` or `.ignore` names.
+/// The files of a folder, without hidden files and files that a `.gitignore` or `.ignore` names.
 fn walk(folder: &Path, left_out: Option<&Path>, inputs: &mut Vec<Input>) -> Result<()> {
     let left_out = left_out.and_then(|path| fs::canonicalize(path).ok());
     let before = inputs.len();
@@ -96,11 +97,11 @@ fn walk(folder: &Path, left_out: Option<&Path>, inputs: &mut Vec<Input>) -> Resu
     Ok(())
 }
 
-/// What a file gave.
+/// The result of reading a file.
 pub(crate) enum Found {
-    /// Its documents: one, or one for each row of a table.
+    /// The documents of the file: one, or one for each row of a table.
     Documents(Vec<Document>),
-    /// It lies in a folder, and is a picture, a program or another thing without text.
+    /// A file in a folder that has no text, such as a picture or a program.
     NoDocument,
 }
 
@@ -110,7 +111,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// A reader that finds the text of a table in this column.
+    /// Creates a reader that finds the text of a table in this column.
     pub(crate) fn new(text_column: Option<&str>) -> Result<Self> {
         let mut options = Options::default();
         options.text_column = text_column.map(str::to_owned);
@@ -146,7 +147,7 @@ impl Reader {
     }
 }
 
-/// The sections of a document.
+/// The sections of a document, for the summarizer.
 fn long(document: &epitome_documents::Document) -> LongDocument<'static> {
     let mut long = LongDocument::default();
     for section in &document.sections {
@@ -155,7 +156,7 @@ fn long(document: &epitome_documents::Document) -> LongDocument<'static> {
     long
 }
 
-/// Reads every file; `-`, or no name at all, is standard input.
+/// Reads every file; `-`, or no path at all, is standard input.
 #[cfg(feature = "aws")]
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<Document>> {
     let reader = Reader::new(None)?;

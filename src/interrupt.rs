@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP: long work stops at the next safe point and leaves nothing half done;
-//! all else ends at once, and its temporary folders and files with it.
+//! Ctrl-C, SIGTERM and SIGHUP. Long work stops at the next safe point and leaves no partial output.
+//! Other work ends at once, and its temporary folders and files are removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,13 +8,14 @@ use epitome_runtime::scratch;
 
 use crate::failure::INTERRUPTED;
 
-/// Whether work is going on that wants to stop by itself.
+/// Whether the current work stops by itself.
 static WATCHED: AtomicBool = AtomicBool::new(false);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C removes temporary folders and files before it ends the process.
+/// Makes Ctrl-C remove temporary folders and files before it ends the process.
 pub(crate) fn clean_up() {
-    // Where it fails, the handler is set already, or Ctrl-C ends the process without it.
+    // Setting the handler fails where one is set already. Without one, Ctrl-C just ends the
+    // process.
     let _ = signals::on_stop(|| {
         let asked_before = REQUESTED.swap(true, Ordering::Relaxed);
         if asked_before || !WATCHED.load(Ordering::Relaxed) {
@@ -23,7 +24,7 @@ pub(crate) fn clean_up() {
     });
 }
 
-/// From now on the first Ctrl-C only asks to stop; a second one ends the process at once.
+/// Makes the first Ctrl-C only ask to stop. A second one ends the process at once.
 pub(crate) fn watch() {
     WATCHED.store(true, Ordering::Relaxed);
 }
@@ -33,7 +34,7 @@ pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Does work that stops by itself when Ctrl-C is pressed.
+/// Runs work that stops by itself when Ctrl-C is pressed.
 pub(crate) fn during<T>(work: impl FnOnce() -> T) -> T {
     watch();
     let result = work();

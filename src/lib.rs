@@ -1,5 +1,5 @@
 //! The command line of epitome. The binary and other programs that offer it call [`main`];
-//! [`operations`] has parts of it for those that have no terminal.
+//! [`operations`] has parts of it for programs without a terminal.
 
 #[cfg(feature = "aws")]
 mod account_endpoints;
@@ -98,18 +98,17 @@ enum Command {
     Man(commands::man::Arguments),
 }
 
-/// Runs the command that the arguments name, the first of which is the program's own name, and ends
-/// the process with a code: 0 for success, 1 for a failure, 2 for a wrong call, 3 for a limit that
-/// is not kept, 4 for a machine too noisy to tell, 130 for an interruption.
+/// Runs the command that the arguments name, and ends the process. The first argument is the
+/// program's own name. Exit codes: 0 for success, 1 for a failure, 2 for a wrong call, 3 for a
+/// limit that is not kept, 4 for a machine too noisy to tell, 130 for an interruption.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ! {
     let code = run(arguments);
     let _ = io::stdout().flush();
-    // A thread of a server may still load a model.
+    // A thread of a server may still be loading a model.
     scratch::remove_all_and_exit(code.into())
 }
 
-/// Runs the command, and returns the code to exit with. Arguments that are no command end the
-/// process, as `--help` does.
+/// Runs the command, and returns the exit code. Wrong arguments end the process, as `--help` does.
 fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     this_program::note_arguments(arguments.get(1..).unwrap_or_default());
@@ -121,12 +120,12 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     let matches = configuration.apply(command).get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // The doctor shows it among the rest.
+    // The doctor shows a mistake in the file with its other findings.
     if let Some(error) = mistake.filter(|_| !matches!(cli.command, Command::Doctor(_))) {
         return failure::report(&error);
     }
-    // A server stops by itself, and its supervisor passes signals on. A document is read in a
-    // process that keeps nothing.
+    // A server stops by itself, and its supervisor passes signals on. The process that reads a
+    // document keeps nothing.
     if !matches!(cli.command, Command::Serve(_) | Command::ExtractDocument(_)) {
         interrupt::clean_up();
     }

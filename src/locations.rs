@@ -1,4 +1,4 @@
-//! Sources and outputs as they are typed: paths, addresses on S3, models of the Hugging Face hub.
+//! Sources and outputs as users type them: paths, addresses on S3, models of the Hugging Face hub.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use epitome_aws::S3Uri;
 #[cfg(feature = "hub")]
 use epitome_export::hub_cache::ModelId;
 
-/// How addresses on S3 begin.
+/// Prefix of addresses on S3.
 #[cfg(not(feature = "aws"))]
 const S3: &str = "s3://";
-/// How addresses of models of the hub begin.
+/// Prefix of addresses of models of the hub.
 const HUB: &str = "hf://";
-/// How the address of a model's page begins.
+/// Prefix of the address of a model's page.
 #[cfg(feature = "hub")]
 const PAGE: &str = "https://huggingface.co/";
 
-/// Where a model comes from, or a bundle goes to.
+/// The source of a model, or the destination of a bundle.
 #[derive(Clone, Debug)]
 pub(crate) enum Location<'a> {
     /// On the disk.
@@ -31,7 +31,7 @@ pub(crate) enum Location<'a> {
 }
 
 impl<'a> Location<'a> {
-    /// What `text` names. A path that begins with `s3://` can still be written as `./s3://`.
+    /// Parses `text`. A path that begins with `s3://` can be written as `./s3://`.
     pub(crate) fn parse(text: &'a Path) -> Result<Self> {
         match text.to_str() {
             #[cfg(feature = "aws")]
@@ -56,7 +56,7 @@ fn left_out(uri: &str, feature: &str) -> anyhow::Error {
     crate::failure::Usage(message).into()
 }
 
-/// A model of the hub, by its name, as `hf://NAME`, or by the address of its page.
+/// Parses the name of a model of the hub, with or without `hf://`, or the address of its page.
 #[cfg(feature = "hub")]
 pub(crate) fn hub_id(text: &str) -> Result<ModelId> {
     let name = match text.strip_prefix(PAGE) {

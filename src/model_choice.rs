@@ -1,4 +1,4 @@
-//! The model that a command works with: a name, a folder, an archive, or nothing.
+//! The choice of a model: by a name, a folder, an archive, or the default.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(crate) struct ModelFlag {
 }
 
 impl ModelFlag {
-    /// The bundle of the model that is named, or else of the default.
+    /// The bundle of the named model, or else of the default.
     pub(crate) fn choose(&self) -> Result<Choice> {
         match &self.model {
             Some(model) => choose(model),
@@ -51,7 +51,7 @@ impl Choice {
     }
 }
 
-/// The bundle of the model of this name or in this folder. A checkpoint or an archive of one is
+/// The bundle of the model with this name or in this folder. A checkpoint or an archive of one is
 /// exported to a temporary folder first.
 pub(crate) fn choose(model: &Path) -> Result<Choice> {
     let path = locate(model)?;
@@ -60,7 +60,7 @@ pub(crate) fn choose(model: &Path) -> Result<Choice> {
     if !is_checkpoint {
         return Ok(Choice { bundle: path, _scratch: None });
     }
-    // Without a thread, the next process does it.
+    // If the thread cannot start, the next process removes them.
     let _ = std::thread::Builder::new().spawn(BundleFolder::remove_abandoned);
     let temporary = std::env::temp_dir();
     let scratch = BundleFolder::new()
@@ -75,12 +75,12 @@ pub(crate) fn choose(model: &Path) -> Result<Choice> {
     Ok(Choice { bundle, _scratch: Some(scratch) })
 }
 
-/// Where the model of this name lies: a path that is there, or else a bundle of the store.
+/// The path of the named model: an existing path, or else a bundle of the store.
 pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     if model.exists() {
         return Ok(model.to_owned());
     }
-    // Names of the store are text; and whoever has no store has no model of this name.
+    // Names in the store are text, and without a store there are no names.
     let Some((name, store)) = model.to_str().zip(Store::from_env().ok()) else {
         bail!(Usage(format!("'{}' does not exist", model.display())));
     };
@@ -101,7 +101,7 @@ pub(crate) fn locate(model: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The model of the hub that this is the name of, unless it is a path.
+/// The model of the hub with this name, unless it is a path.
 #[cfg(feature = "hub")]
 pub(crate) fn id_of_hub(model: &Path) -> Option<ModelId> {
     let text = model.to_str().filter(|text| !model.exists() && !is_path(text))?;
@@ -132,8 +132,7 @@ pub(crate) fn default_bundle() -> Result<PathBuf> {
     )))
 }
 
-/// The name of the model that is taken where no flag names one: the configuration file's, or else
-/// the default of the store.
+/// The name of the default model: from the configuration file, or else from the store.
 pub(crate) fn default_name(store: &Store) -> Result<Option<String>> {
     let configured = Configuration::read().unwrap_or_default();
     if let Some(name) = configured.value("model") {
@@ -142,7 +141,7 @@ pub(crate) fn default_name(store: &Store) -> Result<Option<String>> {
     Ok(store.default_model()?.map(|model| model.name))
 }
 
-/// The bundle of a model of the store, unless it has to be made again first.
+/// The bundle of a stored model; an error if it has to be exported again first.
 fn usable(stored: StoredModel) -> Result<PathBuf> {
     let name = &stored.name;
     match stored.state {
@@ -158,7 +157,7 @@ fn usable(stored: StoredModel) -> Result<PathBuf> {
     }
 }
 
-/// Whether a text is meant as a path rather than as a name.
+/// Whether a text looks like a path rather than a name.
 fn is_path(text: &str) -> bool {
     let path = Path::new(text);
     path.is_absolute() || text.starts_with('.') || text.ends_with('/') || text.contains('\\')

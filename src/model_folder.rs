@@ -1,4 +1,4 @@
-//! The folder that a server loads its model from.
+//! The folder from which a server loads its model.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use epitome_runtime::bundle::MANIFEST;
 use epitome_runtime::progress::{Progress, Total};
 use epitome_runtime::scratch::BundleFolder;
 
-/// Takes a bundle as it is, and exports a checkpoint to a temporary folder.
+/// Uses a bundle unchanged, and exports a checkpoint to a temporary folder.
 pub(crate) struct ModelFolder;
 
 impl PrepareModel for ModelFolder {

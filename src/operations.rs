@@ -1,5 +1,4 @@
-//! What other programs offer of the command line beside [`main`](crate::main): the same work with
-//! errors and progress in place of a terminal.
+//! The work of the commands for other programs, with errors and progress in place of a terminal.
 
 use std::path::{Path, PathBuf};
 
@@ -37,8 +36,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// Where the model of this name lies: a path that is there, or else a bundle of the store. What has
-/// the name of a model of the hub is pulled to the store in int8, unless it is there.
+/// The path of the named model: an existing path, or else a bundle of the store. A name of a model
+/// of the hub is pulled to the store in int8, unless it is there.
 ///
 /// # Errors
 ///
@@ -62,7 +61,7 @@ pub fn locate(model: &Path, progress: &dyn Progress) -> Result<PathBuf, Failure>
     Ok(located()?)
 }
 
-/// The document in a file, as `epitome summarize` reads it.
+/// Reads the document in a file, as `epitome summarize` does.
 ///
 /// # Errors
 ///
@@ -85,8 +84,8 @@ pub fn read_document(path: &Path) -> Result<LongDocument<'static>, Failure> {
     Ok(read()?)
 }
 
-/// The first `limit` documents of a file or a folder to calibrate an export with, as
-/// `epitome export --calibrate` reads them.
+/// Reads the first `limit` documents of a file or a folder to calibrate an export with, as `epitome
+/// export --calibrate` does.
 ///
 /// # Errors
 ///
@@ -113,7 +112,7 @@ pub fn read_calibration(
 ///
 /// # Errors
 ///
-/// What is wrong with the source, or what could not be written; nothing is left behind.
+/// If the source is wrong or the output cannot be written. No partial output is left behind.
 pub fn export(
     source: &Path,
     base: Option<&Path>,
@@ -127,7 +126,7 @@ pub fn export(
 ///
 /// # Errors
 ///
-/// Why it cannot be fetched, exported or kept.
+/// If the model cannot be fetched, exported or stored.
 #[cfg(feature = "hub")]
 pub fn pull(
     id: &str,

@@ -8,10 +8,10 @@ use serde_json::json;
 
 /// Space between two columns.
 const GAP: &str = "  ";
-/// Columns narrower than this are no longer read with ease.
-const NARROWEST: usize = 16;
+/// Narrowest column that is still easy to read.
+const MIN_WIDTH: usize = 16;
 
-/// One JSON object a line: one for each returned sequence, best first.
+/// Writes one JSON object per line, for each returned sequence, best first.
 pub(crate) fn json(
     out: &mut dyn Write,
     source: &str,
@@ -53,7 +53,7 @@ pub(crate) fn json(
 
 /// One document's summaries at one length penalty.
 pub(crate) struct Column {
-    /// The penalty; `None` for the model's own.
+    /// The length penalty; `None` for the model's own.
     pub(crate) penalty: Option<f64>,
     /// Length and latency.
     pub(crate) facts: String,
@@ -62,7 +62,7 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// The column of a summary that was made here.
+    /// The column of a local summary.
     pub(crate) fn of(penalty: Option<f64>, summary: &Summary) -> Self {
         Self {
             penalty,
@@ -72,11 +72,11 @@ impl Column {
     }
 }
 
-/// One document at several length penalties, side by side, with lengths and latencies.
+/// Writes one document at several length penalties side by side, with lengths and latencies.
 pub(crate) fn side_by_side(out: &mut dyn Write, columns: &[Column]) -> io::Result<()> {
     let width = textwrap::termwidth().min(120);
     let gaps = GAP.len() * columns.len().saturating_sub(1);
-    let width = (width.saturating_sub(gaps) / columns.len().max(1)).max(NARROWEST);
+    let width = (width.saturating_sub(gaps) / columns.len().max(1)).max(MIN_WIDTH);
     let cells: Vec<Vec<String>> = columns
         .iter()
         .map(|column| {
@@ -109,12 +109,12 @@ fn facts(summary: &Summary) -> String {
     format!("{tokens} tokens, {}", milliseconds(summary.timing.total()))
 }
 
-/// Tokens that were generated: the start token is not.
+/// Number of generated tokens, which excludes the start token.
 pub(crate) fn generated_tokens(sequence: &Sequence) -> usize {
     sequence.token_ids.len().saturating_sub(1)
 }
 
-/// A duration as people read it.
+/// A duration in milliseconds, for people.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let milliseconds = duration.as_secs_f64() * 1e3;
     if milliseconds < 10.0 {
@@ -124,7 +124,7 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     }
 }
 
-/// Calls of AWS that a command would make: an object each, of the operation and its body.
+/// Writes the AWS calls of a command: one object per call, with the operation and its body.
 #[cfg(feature = "aws")]
 pub(crate) fn calls(
     out: &mut dyn Write,

@@ -1,23 +1,23 @@
-//! A folder that gets a file of summaries for each file that was read.
+//! A folder with a file of summaries for each input file.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use epitome_runtime::beside;
+use epitome_runtime::atomic_file;
 
 use crate::failure::Usage;
 use crate::inputs::Input;
 
-/// The folder, which is there.
+/// An existing folder for summaries.
 pub(crate) struct OutputFolder {
     path: PathBuf,
     extension: &'static str,
 }
 
 impl OutputFolder {
-    /// A folder for summaries of these files, in files of this extension.
+    /// Creates the folder for summaries of these files, in files with this extension.
     pub(crate) fn create(path: &Path, extension: &'static str, inputs: &[Input]) -> Result<Self> {
         let folder = Self { path: path.to_owned(), extension };
         let mut targets: BTreeMap<PathBuf, &Path> = BTreeMap::new();
@@ -37,7 +37,7 @@ impl OutputFolder {
         Ok(folder)
     }
 
-    /// Whether the summary of a file is there and newer than the file.
+    /// Whether the summary of a file exists and is newer than the file.
     pub(crate) fn has_newer(&self, input: &Input) -> bool {
         let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
         match (modified(&self.target(input)), modified(&input.path)) {
@@ -52,12 +52,12 @@ impl OutputFolder {
         if let Some(parent) = path.parent() {
             make(parent)?;
         }
-        beside::replace(&path, text.as_bytes())
+        atomic_file::replace(&path, text.as_bytes())
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// The file of a summary: the name of the document and one more extension, so that no two
-    /// documents of a folder share one.
+    /// The path of a summary: the name of the document plus an extension, so that no two documents
+    /// of a folder share one.
     fn target(&self, input: &Input) -> PathBuf {
         let mut name = match input.is_standard_input() {
             true => "standard-input".into(),

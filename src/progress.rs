@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar in a terminal, a line a stage elsewhere.
+//! Progress on standard error: a bar in a terminal, one line per stage elsewhere.
 
 use std::io::{IsTerminal, stderr};
 
@@ -8,15 +8,15 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::interrupt;
 
-/// Fewer items than this are done before a bar would be read.
-const FEW: u64 = 4;
+/// Largest number of items without a bar: they are done before it would be read.
+const MAX_WITHOUT_BAR: u64 = 4;
 
-/// Shows the stages of work.
+/// Shows the stages of an export.
 pub(crate) struct StageBar {
     bar: ProgressBar,
 }
 
-/// Does work with a bar. Ctrl-C asks the work to stop, and the bar goes when the work ends.
+/// Runs work with a bar. Ctrl-C asks the work to stop, and the bar is removed when the work ends.
 pub(crate) fn with_bar<T>(work: impl FnOnce(&StageBar) -> T) -> T {
     let progress = StageBar { bar: ProgressBar::new(0) };
     let result = interrupt::during(|| work(&progress));
@@ -59,18 +59,18 @@ impl Progress for StageBar {
     }
 }
 
-/// Shows how many documents are done, where there are more than a few.
+/// Shows the number of finished documents, if there are more than a few.
 pub(crate) struct SummaryBar {
     bar: ProgressBar,
 }
 
 impl SummaryBar {
-    /// A bar that does not yet know how many there are.
+    /// Creates a bar without a known number of documents.
     pub(crate) fn new() -> Self {
         Self { bar: ProgressBar::hidden() }
     }
 
-    /// Takes the bar off the screen.
+    /// Removes the bar from the screen.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -79,7 +79,7 @@ impl SummaryBar {
 impl Progress for SummaryBar {
     fn start(&self, what: &str, total: Total) {
         let Total::Items(items) = total else { return };
-        if items < FEW {
+        if items < MAX_WITHOUT_BAR {
             return;
         }
         let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
@@ -102,21 +102,21 @@ impl Progress for SummaryBar {
     }
 }
 
-/// Shows how many documents are done and how long the others take; of a single document, how many
-/// of its parts.
+/// Shows the number of finished documents and the remaining time. For a single document, shows the
+/// number of finished parts.
 pub(crate) struct DocumentBar {
     bar: ProgressBar,
     documents: u64,
 }
 
 impl DocumentBar {
-    /// A bar for so many documents.
+    /// Creates a bar for this number of documents.
     pub(crate) fn new(documents: u64) -> Self {
         let bar = ProgressBar::hidden();
         let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
         bar.set_style(style.expect("a sound template"));
         let shown = Self { bar, documents };
-        if documents >= FEW {
+        if documents >= MAX_WITHOUT_BAR {
             shown.show("Summarizing", documents);
         }
         shown
@@ -128,34 +128,34 @@ impl DocumentBar {
         self.bar.set_message(what);
     }
 
-    /// A document is read in so many parts.
+    /// Announces the number of parts of a document.
     pub(crate) fn begin_parts(&self, parts: u64) {
-        if self.documents == 1 && parts >= FEW {
+        if self.documents == 1 && parts >= MAX_WITHOUT_BAR {
             self.bar.reset();
             self.show("Summarizing parts", parts);
         }
     }
 
-    /// So many more parts are done.
+    /// Counts more finished parts.
     pub(crate) fn advance_parts(&self, parts: u64) {
         if self.documents == 1 {
             self.bar.inc(parts);
         }
     }
 
-    /// A document is done.
+    /// Counts a finished document.
     pub(crate) fn finish_one(&self) {
         if self.documents > 1 {
             self.bar.inc(1);
         }
     }
 
-    /// Writes other things while the bar is off the screen.
+    /// Removes the bar while `write` writes other output.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
     }
 
-    /// Takes the bar off the screen.
+    /// Removes the bar from the screen.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! Objects on S3, as local mode's asynchronous calls read and write them.
+//! Objects on S3, for the asynchronous calls of local mode.
 
 use std::io::{Read, Write};
 
@@ -9,7 +9,7 @@ use epitome_runtime::scratch;
 
 use crate::aws;
 
-/// S3, connected to when it is first asked.
+/// Reads and writes objects on S3. Connects when it is first used.
 pub(crate) struct S3Objects;
 
 impl Objects for S3Objects {

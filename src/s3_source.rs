@@ -1,8 +1,8 @@
-//! A model on S3, to be opened and exported like one on the disk.
+//! A model on S3, as the source of an export.
 //!
-//! An object is a `model.tar.gz` or `.tar`, unpacked while it arrives and never stored. A prefix is
-//! a checkpoint folder, as training jobs leave it that do not compress their output; only the files
-//! that a conversion reads are fetched.
+//! An object is a `model.tar.gz` or `.tar`, which is unpacked during the download and never stored.
+//! A prefix is a checkpoint folder of a training job that does not compress its output. Only the
+//! files that an export reads are fetched.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! Files and bundles of this machine, sent to S3.
+//! Uploads of local files and bundles to S3.
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use crate::aws;
 use crate::failure::Usage;
 use crate::progress::with_bar;
 
-/// Digits that tell a bundle from others.
+/// Number of digits of the digest in the name of an uploaded bundle.
 const DIGITS: usize = 8;
 
-/// Puts a file at an address, in place of what was there.
+/// Uploads a file, and replaces an existing object.
 pub(crate) fn file(path: &Path, uri: &S3Uri) -> Result<()> {
     let s3 = aws::s3()?;
     Ok(with_bar(|progress| s3.put_file(path, uri, progress))?)
 }
 
-/// The address below a prefix for the bundle in a folder. It is named after what the bundle holds,
-/// so that no endpoint ever finds another bundle at the address that it was given.
+/// The address below a prefix for the bundle in a folder. The name contains a digest of the bundle,
+/// so that an endpoint never finds another bundle at its address.
 pub(crate) fn address(bundle: &Path, prefix: &S3Uri) -> Result<S3Uri> {
     let is_address = |path: &str| path.starts_with(S3Uri::SCHEME);
     if bundle.to_str().is_some_and(is_address) {
@@ -36,7 +36,7 @@ pub(crate) fn address(bundle: &Path, prefix: &S3Uri) -> Result<S3Uri> {
     Ok(prefix.join(folder).join("model.tar.gz"))
 }
 
-/// Puts the bundle in a folder at its [`address`], unless it is there.
+/// Uploads the bundle in a folder to its [`address`], unless it is there.
 pub(crate) fn bundle(folder: &Path, address: &S3Uri) -> Result<()> {
     let s3 = aws::s3()?;
     let destination = s3.destination(address, &())?;

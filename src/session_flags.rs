@@ -1,11 +1,11 @@
-//! The flags that say how a model runs on this machine.
+//! The flags of a session: how a model runs on this machine.
 
 use std::num::NonZeroUsize;
 
 use clap::Args;
 use epitome_runtime::SessionOptions;
 
-/// How to run a model.
+/// Options of a session.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SessionFlags {
     /// Threads to work with

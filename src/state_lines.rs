@@ -1,4 +1,4 @@
-//! The states of something in AWS that a command waits for, on standard error.
+//! Prints the states of an AWS resource that a command waits for, on standard error.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -7,14 +7,14 @@ use epitome_runtime::Progress;
 
 use crate::interrupt;
 
-/// Prints each new state once, with the time since the start. Ctrl-C ends the waiting.
+/// Prints each new state once, with the time since the start. Ctrl-C ends the wait.
 pub(crate) struct StateLines {
     start: Instant,
     last: Mutex<String>,
 }
 
 impl StateLines {
-    /// The time starts now.
+    /// Creates a printer whose time starts now.
     pub(crate) fn new() -> Self {
         Self { start: Instant::now(), last: Mutex::default() }
     }

@@ -1,4 +1,4 @@
-//! How this program is started again, in a process of its own.
+//! Starts this program again, in a process of its own.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,22 +9,22 @@ use epitome_documents::isolated::Extractor;
 
 /// A program, and arguments that come before those of the command line.
 static PROGRAM: OnceLock<(PathBuf, Vec<OsString>)> = OnceLock::new();
-/// The command line, without the program's name.
+/// The arguments of the command line, without the program's name.
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
 
-/// Says how this program is started, where it is not the executable of this process: in Python that
-/// is an interpreter.
+/// Sets how this program is started, where it is not the executable of this process. In the Python
+/// package that is an interpreter.
 pub fn set(program: PathBuf, before: Vec<OsString>) {
-    // A process is one program.
+    // The first call wins: a process is one program.
     let _ = PROGRAM.set((program, before));
 }
 
-/// Notes the command line that this program was started with.
+/// Records the command line of this program.
 pub(crate) fn note_arguments(arguments: &[OsString]) {
     let _ = ARGUMENTS.set(arguments.to_vec());
 }
 
-/// The program, and all the arguments that start it with these.
+/// The program, and its fixed arguments followed by `arguments`.
 fn with(arguments: &[OsString]) -> io::Result<(PathBuf, Vec<OsString>)> {
     let (program, before) = match PROGRAM.get() {
         Some(program) => program.clone(),
@@ -39,7 +39,7 @@ pub(crate) fn again() -> io::Result<(PathBuf, Vec<OsString>)> {
     with(ARGUMENTS.get().map(Vec::as_slice).unwrap_or_default())
 }
 
-/// The executable of this process, where that is this program.
+/// The executable of this process; `None` where the program is not the executable.
 #[cfg(feature = "aws")]
 pub(crate) fn executable() -> io::Result<Option<PathBuf>> {
     match PROGRAM.get() {
@@ -48,10 +48,10 @@ pub(crate) fn executable() -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Reads documents in processes of this program.
+/// Creates a reader of documents that runs this program in child processes.
 pub(crate) fn extractor() -> io::Result<Extractor> {
     if PROGRAM.get().is_none() {
-        // It knows the executable even after its file was replaced.
+        // This extractor finds the executable even after its file was replaced.
         return Extractor::of_this_program();
     }
     let (program, arguments) = with(&["extract-document".into()])?;

@@ -10,8 +10,8 @@ use crate::aws;
 use crate::interrupt;
 use crate::state_lines::StateLines;
 
-/// The address on S3 of the model that a job left. With `wait`, the function returns when the job
-/// has ended, and asks for its state in this interval.
+/// The address on S3 of the model of a job. With `wait`, waits for the end of the job and checks
+/// its state in this interval.
 pub(crate) fn artifact(name: &str, wait: Option<Duration>) -> Result<String> {
     let control_plane = aws::control_plane()?;
     let job = match wait {
@@ -24,7 +24,7 @@ pub(crate) fn artifact(name: &str, wait: Option<Duration>) -> Result<String> {
     address(job)
 }
 
-/// Where the model of a job is, or why there is none.
+/// The address of the model of a job, or an error that says why there is none.
 pub(crate) fn address(job: TrainingJob) -> Result<String> {
     let name = &job.name;
     match &job.status {

@@ -1,4 +1,4 @@
-//! The commands that work in AWS: the real binary against a control plane in this process, and
+//! Tests of the commands for AWS: the real binary against a fake control plane in this process, and
 //! against `epitome serve`.
 
 pub(crate) mod fake;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const ROLE: &str = "arn:aws:iam::123456789012:role/service-role/training";
 const IMAGE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/epitome:latest";
 
-/// The command, knowing nothing of this machine's own AWS settings.
+/// The command without the AWS settings of this machine.
 fn epitome() -> Command {
     let mut command = common::epitome();
     for (name, _) in std::env::vars_os() {
@@ -62,7 +62,7 @@ fn operations(calls: &[Call]) -> Vec<&str> {
     calls.iter().map(|call| call.operation.as_str()).collect()
 }
 
-/// The names of a body's fields, and the values of all that are not somebody's own names.
+/// The fields of a body, and the values of those that are not arbitrary names.
 fn fields(body: &Value) -> Vec<(String, Value)> {
     let fields = body.as_object().unwrap().iter().map(|(name, value)| {
         let is_name = name.ends_with("Name") || name == "ResourceId";
@@ -74,7 +74,7 @@ fn fields(body: &Value) -> Vec<(String, Value)> {
     fields
 }
 
-/// The same of what AWS's Python SDKs were seen to send when they remove things.
+/// The same fields of recorded requests, in which AWS's Python SDKs remove resources.
 fn recorded_fields(operation: &str) -> Vec<(String, Value)> {
     let recorded = include_str!("../fixtures/aws/requests.json");
     let recorded: Value = serde_json::from_str(recorded).unwrap();
@@ -100,12 +100,12 @@ fn endpoints_are_made_kept_updated_and_removed() {
         ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
     );
 
-    // The same again changes nothing.
+    // The same command again changes nothing.
     let (_, stderr) = succeeds(&mut deploy(&aws, &[]));
     assert!(stderr.contains("has these settings already"));
     assert!(aws.changes().is_empty());
 
-    // Other instances: a new configuration for the same model, and the old one goes after the
+    // Other instances need a new configuration for the same model. The old one is removed after the
     // update.
     aws.state().script = ["InService", "Updating", "InService"].into();
     let before: Vec<_> = aws.state().configs.keys().cloned().collect();
@@ -123,7 +123,7 @@ fn endpoints_are_made_kept_updated_and_removed() {
     succeeds(at(&aws).args(["autoscale", "--endpoint", "news", "--max", "3"]));
     assert_eq!(operations(&aws.changes()), ["RegisterScalableTarget", "PutScalingPolicy"]);
 
-    // Somebody else's things stay.
+    // Resources of others stay.
     for name in ["news-uk-0123abcd", "other"] {
         aws.state().models.insert(name.into(), json!({}));
     }
@@ -203,11 +203,11 @@ fn weights_that_no_alarm_can_watch_do_not_stay() {
     aws.state().alarm = "OK";
     succeeds(&mut compared("9,1", "errors"));
     aws.changes();
-    // The control plane knows just the first.
+    // The control plane only knows the first alarm.
     fails(&mut compared("5,5", "typo"), 1, &["there is no alarm 'typo' in eu-west-1"]);
     assert!(aws.changes().is_empty());
 
-    // The look before the change works, and the one after it does not.
+    // The check before the change works, and the one after it fails.
     let quiet = json!({"MetricAlarms": [{"AlarmName": "errors", "StateValue": "OK"}]});
     let refusal = json!({"__type": "AccessDenied", "message": "no"});
     aws.state().faults.extend([("DescribeAlarms", 200, quiet), ("DescribeAlarms", 403, refusal)]);
@@ -286,7 +286,7 @@ fn everything_that_was_deployed_goes_at_once() {
     second.args(["deploy", "--endpoint", "reports", "--interval", "0.02", "--image", IMAGE]);
     second.args(["--model", "s3://summaries/a.tar.gz", "--role", ROLE]).args(other);
     succeeds(&mut second);
-    // A deployment that failed half way, and things of others.
+    // A deployment that failed halfway, and resources of others.
     aws.state().endpoints.remove("reports");
     let theirs = json!({"EndpointConfigName": "theirs"});
     aws.state().endpoints.insert("theirs".into(), theirs);
@@ -340,8 +340,8 @@ fn endpoints_that_do_not_come_up_say_why() {
         &["endpoint news ended as Failed", "did not pass the ping health check"],
     );
     aws.changes();
-    // One that never answered cannot be updated: it is made anew. The fake's script ends with the
-    // removal.
+    // An endpoint that was never in service cannot be updated, so it is created again. The fake's
+    // script ends with the removal.
     aws.state().failure = None;
     succeeds(&mut deploy(&aws, &[]));
     assert_eq!(operations(&aws.changes()), ["DeleteEndpoint", "CreateEndpoint"]);
@@ -407,7 +407,8 @@ fn calls_without_region_credentials_or_network_are_one_sentence() {
         1,
         &["http://127.0.0.1:1 cannot be reached for DescribeEndpoint", "refused"],
     );
-    // A service's own URL comes before that of all; a session's token is sent.
+    // The URL of the service has precedence over the URL of all services. The token of a session is
+    // sent.
     succeeds(
         undeploy(&aws, &["--dry-run"])
             .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -444,7 +445,7 @@ fn dry_runs_print_the_calls_and_make_none() {
     fails(at(&aws).args(["autoscale", "--endpoint", "news", "--min", "9"]), 2, &["at least 9"]);
 }
 
-/// `invoke` at a server on this machine.
+/// `invoke` with a server on this machine.
 fn invoke(server: &Server, more: &[&str]) -> Command {
     let mut command = epitome();
     command
@@ -461,11 +462,11 @@ fn invoke_asks_an_endpoint_as_summarize_asks_a_bundle() {
     let server = Server::start(&bundle, &[]);
     let summarize = |more: &[&str]| {
         let mut command = epitome();
-        // As an endpoint reads.
+        // Truncates like an endpoint.
         command.args(["summarize", "--long", "first", "--model"]).arg(&bundle);
         succeeds(command.arg(fixture("articles/neuron.txt")).args(more)).0
     };
-    // Without region or credentials: this machine asks for none.
+    // A local server needs neither region nor credentials.
     let flags = ["--num-beams", "3", "--max-length", "12"];
     let (stdout, stderr) = succeeds(&mut invoke(&server, &flags));
     assert_eq!(stdout, summarize(&flags));
@@ -500,9 +501,9 @@ fn invoke_needs_no_name_where_a_server_is_named() {
 #[test]
 fn invoke_tells_what_the_container_says() {
     let server = Server::tiny(&[]);
-    // What this machine can check is not even sent.
+    // A request that this machine finds invalid is not sent.
     fails(&mut invoke(&server, &["--parameters", r#"{"num_beam": 2}"#]), 2, &["num_beam"]);
-    // How many tokens the model knows, the container alone can say.
+    // Only the container knows the number of tokens.
     fails(
         &mut invoke(&server, &["--parameters", r#"{"forced_eos_token_id": 9999999}"#]),
         1,

@@ -1,23 +1,29 @@
-//! Documents in a batch never influence each other: what each gets together is what it gets alone.
+//! Documents in a batch never influence each other: results together equal results alone.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::common::{bundle, fixture, summarizer};
-use epitome_runtime::batching::{Goal, Next};
+use epitome_runtime::batching::{Demand, Goal};
 use epitome_runtime::generation::{GenerationConfig, StopReason};
+use epitome_runtime::observer::Observer;
 use epitome_runtime::summarizer::{TextModel, Texts};
 use epitome_runtime::{GenerationParameters, Progress, Summary};
 use serde_json::json;
 
-/// Settings that end at different lengths, leave the batch early, and return several sequences.
+/// Settings that end at different lengths, leave the batch early, or return several sequences.
 fn settings() -> Vec<GenerationParameters> {
     [
         json!({}),
         json!({"num_beams": 1, "max_length": 20}),
         json!({"num_beams": 2, "length_penalty": 2.0, "early_stopping": "never", "max_length": 24}),
         json!({"num_beams": 4, "length_penalty": -1.0, "early_stopping": true, "max_length": 24}),
-        json!({"num_beams": 8, "num_return_sequences": 3, "no_repeat_ngram_size": 2, "max_length": 16}),
+        json!({
+            "num_beams": 8,
+            "num_return_sequences": 3,
+            "no_repeat_ngram_size": 2,
+            "max_length": 16,
+        }),
         json!({"num_beams": 3, "min_new_tokens": 6, "max_new_tokens": 12}),
     ]
     .iter()
@@ -59,7 +65,7 @@ fn every_document_gets_in_a_batch_what_it_gets_alone() {
     }
 }
 
-/// Counts the documents that decode at a time: those that have a token and no summary yet.
+/// Counts the documents that decode at the same time: those that have a token and no summary yet.
 #[derive(Default)]
 struct Together {
     decoding: HashSet<usize>,
@@ -89,27 +95,27 @@ fn documents_join_and_leave_and_only_so_many_rows_decode_together() {
         summarizer.set_rows_together(rows.try_into().unwrap());
         let mut together = Together::default();
         summarizer.summarize_each(&documents, &greedy, &mut together).unwrap();
-        // How many join depends on how long their steps take.
+        // The number of documents that join depends on the duration of their steps.
         assert!(together.most <= rows && together.most >= rows.min(2), "{}", together.most);
         assert_eq!(together.finished, (0..40).collect::<Vec<_>>());
     }
 }
 
-/// Texts with parameters of their own.
+/// Texts with different parameters.
 struct Mixed<'a> {
     texts: &'a [(String, GenerationParameters)],
     next: usize,
     goal: Goal,
-    /// The text that is cancelled, and after how many questions.
+    /// Index of the text that is cancelled, and the number of checks before that.
     cancel: Option<(usize, usize)>,
     ended: Vec<Option<epitome_runtime::Result<Summary>>>,
 }
 
 impl Texts for Mixed<'_> {
-    fn waiting(&mut self) -> Option<(usize, Next)> {
+    fn waiting(&mut self) -> Option<(usize, Demand)> {
         let (text, _) = self.texts.get(self.next)?;
-        let next = Next { rows: 4, tokens: text.len() / 4, longest: 40 };
-        Some((self.texts.len() - self.next, next))
+        let demand = Demand { rows: 4, tokens: text.len() / 4, longest: 40 };
+        Some((self.texts.len() - self.next, demand))
     }
 
     fn goal(&self) -> Goal {
@@ -132,7 +138,9 @@ impl Texts for Mixed<'_> {
     ) -> epitome_runtime::Result<Arc<GenerationConfig>> {
         Ok(Arc::new(model.configure(&self.texts[number].1)?))
     }
+}
 
+impl Observer<epitome_runtime::Result<Summary>> for Mixed<'_> {
     fn cancelled(&mut self, number: usize) -> bool {
         match &mut self.cancel {
             Some((chosen, left)) if *chosen == number => {
@@ -143,15 +151,13 @@ impl Texts for Mixed<'_> {
         }
     }
 
-    fn token(&mut self, _: usize, _: usize, _: u32) {}
-
-    fn ended(&mut self, number: usize, outcome: epitome_runtime::Result<Summary>) {
-        assert!(self.ended[number].replace(outcome).is_none(), "it ended before");
+    fn ended(&mut self, number: usize, result: epitome_runtime::Result<Summary>) {
+        assert!(self.ended[number].replace(result).is_none(), "it ended before");
     }
 }
 
-/// Greedy search, beams, groups, sampling, constraints and drafts side by side, at lengths of their
-/// own; one is cancelled on the way, one has an error of its own.
+/// Decodes greedy search, beams, groups, sampling, constraints and drafts together, with different
+/// lengths. One document is cancelled, and one fails.
 #[test]
 fn documents_of_all_parameters_decode_side_by_side() {
     let parameters: Vec<_> = [
@@ -172,7 +178,7 @@ fn documents_of_all_parameters_decode_side_by_side() {
         let mut summarizer = summarizer(bundle(model));
         let (cancelled, failing) = (9, 12);
         let mut texts = texts.clone();
-        // A position that the model does not have, or a token that it does not have.
+        // A token that the model does not have.
         texts[failing].1.decoder_input_ids = Some(vec![u32::MAX]);
         for goal in [Goal::Throughput, Goal::Latency] {
             let ended = texts.iter().map(|_| None).collect();

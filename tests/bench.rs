@@ -1,4 +1,4 @@
-//! `epitome bench` as a user meets it.
+//! Tests of the command `epitome bench`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn bundle() -> PathBuf {
 const DATA: &str =
     "text,summary\nthe cat sat on the mat,cat sat\n\"a dog, barking\",dog\nbirds fly,\n";
 
-/// A folder with documents, where reports may go too.
+/// A folder with documents, and with space for reports.
 struct Work(TempDir);
 
 impl Work {
@@ -69,7 +69,7 @@ fn a_sweep_leaves_a_table_and_a_report() {
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let table = String::from_utf8(output.stdout).unwrap();
-    // Greedy search, and two penalties under two rules.
+    // Greedy search, and two penalties with two stopping rules.
     let points = 5;
     assert_eq!(work.results()["points"].as_array().unwrap().len(), points, "{table}");
     assert_eq!(work.results()["interrupted"], false);
@@ -102,11 +102,12 @@ fn ctrl_c_keeps_what_was_measured() {
         while child.try_wait().unwrap().is_none() && waits.next().is_some() {
             std::thread::sleep(Duration::from_millis(50));
         }
-        // A job in the background ignores Ctrl-C until the program handles it: it came too early.
+        // A job in the background ignores Ctrl-C until the program handles it, so the signal came
+        // too early.
         let _ = child.kill();
         let output = child.wait_with_output().unwrap();
         let said = stderr(&output);
-        // It may have come while the model was loaded, or before there was anything to keep.
+        // The signal may come while the model is loaded, or before the first result.
         let early = said.is_empty() || said.contains("stopped before anything was measured");
         if output.status.code().is_none() || early {
             assert!(!work.path("report").exists(), "{said}");
@@ -187,13 +188,13 @@ fn results_say_where_they_come_from_and_samples_hold_the_summaries() {
     let samples = fs::read_to_string(work.path("report/samples.csv")).unwrap();
     assert!(samples.lines().next().unwrap().ends_with(",rougeL,summary"), "{samples}");
     assert!(samples.contains(&summary.replace('"', "\"\"")), "{samples}");
-    // The page has the command that made it, and says that one document is little.
+    // The page has its command, and warns about a single document.
     let page = fs::read_to_string(work.path("report/report.html")).unwrap();
     assert!(page.contains("<code>epitome bench --model ") && page.contains("Only 1 of the"));
 }
 
-/// Whether a model is slower depends on the machine; that the answer is one of the three, with its
-/// exit code and sentence, does not.
+/// The result depends on the machine. The test checks that it is one of three, with its exit code
+/// and sentence.
 #[test]
 fn an_old_model_is_met_in_turn() {
     let work = Work::new();
@@ -212,7 +213,7 @@ fn an_old_model_is_met_in_turn() {
     let regression: Value = serde_json::from_slice(&text).unwrap();
     let outcome = [(0, "kept"), (3, "worse"), (4, "unclear")];
     assert!(outcome.contains(&(code.unwrap(), regression["outcome"].as_str().unwrap())), "{said}");
-    // A model against itself makes the same summaries.
+    // A model and itself make the same summaries.
     assert_eq!(regression["different"], 0.0);
     assert_eq!(regression["quality"]["outcome"], "kept");
     assert!(regression["method"]["interleaved"]["rounds"].as_u64().unwrap() >= 10);
@@ -235,7 +236,7 @@ fn earlier_results_are_compared_as_far_as_that_can_be_honest() {
     let again = |path: &Path, more: &[&str]| {
         work.bench().arg("--against").arg(path).args(more).output().unwrap()
     };
-    // Another machine's times are not compared, and the settings are those of the file.
+    // Times of another machine are not compared. The settings are those of the file.
     let mut results = work.results();
     results["machine"]["cpu"] = "another".into();
     fs::write(&kept, serde_json::to_vec(&results).unwrap()).unwrap();
@@ -254,7 +255,7 @@ fn earlier_results_are_compared_as_far_as_that_can_be_honest() {
     assert!(stderr(&output).contains("Worse: ROUGE-L"), "{}", stderr(&output));
     let output = again(&kept, &["--num-beams", "1"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    // Other documents are another question.
+    // Other documents cannot be compared.
     let output = again(&kept, &["--limit", "1"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(stderr(&output).contains("of other documents"), "{}", stderr(&output));

@@ -13,7 +13,7 @@ use epitome_export::{Calibration, ExportOptions, export};
 use epitome_runtime::GenerationParameters;
 use epitome_runtime::bundle::{Bundle, Precision};
 
-/// Calibrating nearly halves what int4 loses, on documents that it did not see.
+/// Calibration almost halves the loss of int4 on documents that it did not see.
 #[test]
 fn a_calibrated_model_is_nearer_to_full_precision() {
     const TRAINED: &str = "pegasus-debian.tar.gz";
@@ -40,7 +40,7 @@ fn a_calibrated_model_is_nearer_to_full_precision() {
     assert!(calibrated < 0.6 * plain, "{calibrated} and {plain}");
 }
 
-/// Digest of the weights of `tiny/pegasus-relu` in int4, rounded by themselves.
+/// Digest of the weights of `tiny/pegasus-relu` in int4 without calibration.
 const UNCALIBRATED: &str = "7c8c46fed0dc67e896563dc9f0c5d19fee8490b386283f9a71556951cceb017c";
 
 fn weights_digest(bundle: &Path) -> String {
@@ -82,7 +82,7 @@ fn documents_are_read_as_everywhere_and_shown_in_the_bundle() {
     let record = bundle.manifest().calibration.clone().unwrap();
     assert!(shown.contains(&record.digest), "{shown}");
 
-    // The same texts in another file, and with other threads.
+    // The same texts in another file, and with another number of threads.
     let lines = folder.path().join("documents.jsonl");
     let rows = texts.map(|text| serde_json::json!({ "text": text }).to_string());
     fs::write(&lines, rows.join("\n")).unwrap();
@@ -103,7 +103,7 @@ fn without_documents_weights_are_rounded_by_themselves() {
     assert_eq!(Bundle::open(&output).unwrap().manifest().calibration, None);
 }
 
-/// Every kind of layer, those that a router chooses among them.
+/// Covers every kind of layer, including experts behind a router.
 #[test]
 fn every_architecture_can_be_calibrated() {
     let folder = tempfile::tempdir().unwrap();
@@ -144,7 +144,7 @@ fn a_bad_file_of_a_folder_is_passed_over() {
     assert!(!output.exists());
 }
 
-/// A copy of `tiny/pegasus-relu` with another value among its generation defaults.
+/// A copy of `tiny/pegasus-relu` with a changed generation default.
 fn with_default(folder: &Path, name: &str, value: serde_json::Value) -> PathBuf {
     let copy = folder.join(name);
     fs::create_dir(&copy).unwrap();
@@ -178,7 +178,7 @@ fn a_models_own_time_limit_does_not_cut_what_is_learnt() {
     assert_eq!(digests[0], digests[1]);
 }
 
-/// The checkpoint is at fault, not the call.
+/// The checkpoint is wrong, not the command.
 #[test]
 fn defaults_that_cannot_be_used_are_told_as_by_any_export() {
     let folder = tempfile::tempdir().unwrap();

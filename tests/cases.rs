@@ -1,7 +1,7 @@
-//! Checkpoints as real training jobs leave them, from the archive or folder to the token ids.
+//! Tests of checkpoints from real training jobs, from the archive or folder to the token ids.
 //!
-//! Each folder of `fixtures/cases` is one of a kind that public bug reports describe. Its
-//! `expected.json` holds what transformers gives; `fixtures/make_case_goldens.py` writes it.
+//! Each folder of `fixtures/cases` is a kind of checkpoint from public bug reports. Its
+//! `expected.json` has the result of transformers; `fixtures/make_case_goldens.py` writes it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,9 +15,9 @@ use serde::Deserialize;
 struct Expected {
     /// All sequences, best first.
     sequences: Vec<Vec<u32>>,
-    /// Tokens of the source, special tokens included.
+    /// Tokens of the source, including special tokens.
     input_tokens: usize,
-    /// Whether the source was longer than the model reads.
+    /// Whether the source was longer than the model's window.
     truncated: bool,
 }
 
@@ -38,12 +38,12 @@ fn check(name: &str) {
     let bundle = folder.path().join("bundle");
     succeeds(epitome().arg("export").arg(source).arg("--output").arg(&bundle));
     let mut summarize = epitome();
-    // With as many threads as a user gets.
+    // Uses the default number of threads.
     summarize.env_remove(THREADS).arg("summarize").arg("--model").arg(&bundle);
     if let Ok(parameters) = fs::read_to_string(case.join("parameters.json")) {
         summarize.arg("--parameters").arg(parameters);
     }
-    // As transformers reads.
+    // Truncates like transformers.
     summarize.args(["--format", "json", "--long", "first"]);
     let (printed, _) = succeeds(summarize.arg(case.join("input.txt")));
     let rows: Vec<Row> = printed
@@ -54,7 +54,7 @@ fn check(name: &str) {
     let expected: Expected = read(&case.join("expected.json"));
     let want = expected.sequences;
     assert_eq!(rows[0].input_tokens, expected.input_tokens, "source tokens");
-    // Beam search pads a finished row with the end token where the pad token's id is 0.
+    // Beam search pads a finished row with the end token if the id of the pad token is 0.
     let end = *want[0].last().unwrap();
     let got: Vec<_> = rows.iter().map(|row| trim(&row.token_ids, end)).collect();
     let want: Vec<_> = want.iter().map(|ids| trim(ids, end)).collect();
@@ -62,7 +62,7 @@ fn check(name: &str) {
     assert_eq!(rows[0].truncated, expected.truncated, "truncated");
 }
 
-/// Token ids without the padding behind the first end token.
+/// Token ids without the padding after the first end token.
 fn trim(ids: &[u32], end: u32) -> Vec<u32> {
     let mut ids = ids.to_vec();
     while ids.len() > 2 && ids.last() == Some(&0) && end != 0 {
@@ -87,7 +87,7 @@ macro_rules! cases {
             }
         )*
 
-        /// A folder without a test would be a case that nobody checks.
+        /// A folder without a test would not be checked.
         #[test]
         fn every_folder_is_a_test() {
             let tests: BTreeSet<String> =

@@ -1,4 +1,4 @@
-//! The command as a user meets it: the real binary, real files, real mistakes.
+//! Tests of the command line: the real binary, real files, real mistakes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn bundle() -> PathBuf {
     common::bundle("tiny/pegasus-relu")
 }
 
-/// A copy of a tiny checkpoint that a test may spoil.
+/// A copy of a tiny checkpoint that a test may change.
 fn copy_of(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(fixture(name)).unwrap() {
@@ -31,7 +31,7 @@ fn edit_json(path: &Path, edit: impl FnOnce(&mut Value)) {
     fs::write(path, value.to_string()).unwrap();
 }
 
-/// Rewrites `model.safetensors` with its tensors edited.
+/// Rewrites `model.safetensors` with changed tensors.
 fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorView<'_>>)) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
@@ -40,7 +40,7 @@ fn edit_tensors(folder: &Path, edit: impl FnOnce(&mut BTreeMap<String, TensorVie
     fs::write(&path, safetensors::serialize(&tensors, None).unwrap()).unwrap();
 }
 
-/// Exporting `source` fails, and leaves nothing where the bundle would be.
+/// Checks that exporting `source` fails, and leaves nothing at the output.
 #[track_caller]
 fn export_fails(source: &Path, code: i32, words: &[&str]) {
     let target = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ fn export_then_summarize_then_inspect() {
     ] {
         assert!(shown.contains(words), "'{words}' is missing in:\n{shown}");
     }
-    // A second export takes the place of the first.
+    // A second export replaces the first.
     let again = run(epitome().arg("export").arg(&source).arg("--output").arg(&output));
     assert!(again.status.success(), "{}", text(&again.stderr));
     assert_eq!(fs::read_dir(target.path().join("models")).unwrap().count(), 1);
@@ -256,7 +256,7 @@ fn precisions_are_recorded_and_shown_and_refuse_what_they_cannot_hold() {
         let shown = text(&inspect.stdout);
         assert!(shown.contains(&format!("precision      {precision}\n")), "{shown}");
     }
-    // clap's own words take several lines.
+    // clap's own messages have several lines.
     let unknown = run(&mut export(&source, "int3"));
     assert_eq!(unknown.status.code(), Some(2));
     assert!(text(&unknown.stderr).contains("fp32, fp16, int8, int4"));
@@ -340,7 +340,7 @@ fn a_damaged_bundle_is_noticed() {
     fails(&mut summarize(), 1, &["manifest.json"]);
 }
 
-/// Which tokens have global attention is a flag of the export, and of each summary.
+/// The global attention mask is a flag of the export and of each summary.
 #[test]
 fn global_attention_is_a_flag() {
     let folder = tempfile::tempdir().unwrap();
@@ -452,7 +452,7 @@ fn a_closed_pipe_is_no_failure() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// Signals and limits of Unix.
+/// Tests of Unix signals and limits.
 #[cfg(unix)]
 mod unix {
     use std::io::{BufRead, BufReader};
@@ -479,7 +479,7 @@ mod unix {
     #[test]
     fn a_file_that_cannot_be_written_whole_leaves_nothing_behind() {
         let target = tempfile::tempdir().unwrap();
-        // Files end at 64 blocks of 512 bytes: the weights do not fit.
+        // Limits files to 64 blocks of 512 bytes, which is too small for the weights.
         let script = r#"trap "" XFSZ; ulimit -f 64; exec "$0" export "$1" --output "$2""#;
         let mut command = Command::new("sh");
         command.args(["-c", script, env!("CARGO_BIN_EXE_epitome")]);

@@ -1,4 +1,4 @@
-//! `epitome compare` as a user meets it.
+//! Tests of the command `epitome compare`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn compare(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// What it says as JSON.
+/// The JSON output of a comparison.
 #[track_caller]
 fn record(a: &Path, b: &Path, data: &Path, more: &[&str]) -> Value {
     let (found, _) = succeeds(&mut compare(a, b, data, &[&["--format", "json"], more].concat()));
@@ -60,7 +60,7 @@ fn bundles_that_differ_are_told_apart() {
     assert!(number("max") >= number("first_step_max") && number("first_step_max") > 0.0);
     assert!(number("mean") > 0.0 && number("mean") < number("max"));
     assert!(found["agreement"]["equal"].as_f64().unwrap() < 1.0);
-    // Every step of A's summaries, the one that gave the end token included.
+    // Counts every step of A's summaries, including the step of the end token.
     let tokens = found["tokens"][0].as_f64().unwrap();
     assert_eq!(number("steps"), 4.0 * tokens);
     for (index, bundle) in [a, b].iter().enumerate() {
@@ -126,7 +126,7 @@ fn both_search_with_the_defaults_of_the_first_unless_told_otherwise() {
     let (found, note) = run(&["--own-defaults"]);
     assert!(found["agreement"]["equal"].as_f64().unwrap() < 1.0);
     assert!(note.contains("different defaults"), "{note}");
-    // What the user names counts for both.
+    // Parameters of the user apply to both.
     let (found, _) = run(&["--own-defaults", "--num-beams", "2", "--max-length", "20"]);
     assert_eq!(found["agreement"]["equal"], 1.0);
 }
@@ -162,7 +162,7 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
     refused(beams, 2, "num_beams");
 }
 
-/// What was compared until Ctrl-C is told whole, or nothing is.
+/// After Ctrl-C the result is complete, or there is none.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_tells_what_was_compared() {
@@ -186,7 +186,7 @@ fn ctrl_c_tells_what_was_compared() {
         child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
         let status = child.wait().unwrap();
         if shown.is_empty() {
-            // Before the first document was done, or before there was anything to stop.
+            // The signal came before the first document was done, or before the program handled it.
             assert!(status.code().is_none_or(|code| code == 130), "{status} {told}");
         } else {
             assert_eq!(status.code(), Some(130), "{told}");
@@ -218,7 +218,7 @@ fn export_measures_what_a_precision_loses() {
     for words in ["fp32)\nB: ", "int8)\n", "ROUGE-L", "Logits apart by", "3 documents"] {
         assert!(table.contains(words), "'{words}' is missing in:\n{table}");
     }
-    // The bundle is all that is left.
+    // Only the bundle is left.
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1);
 
     let told = fails(&mut export(&[]), 2, &["--verify-data", "--precision"]);

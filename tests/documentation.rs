@@ -1,4 +1,4 @@
-//! The documentation names only files that exist.
+//! Checks that the documentation names only existing files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every page: the Markdown files of the root, of `docs/` and beside code.
+/// All pages: the Markdown files of the root, of `docs/` and next to code.
 fn pages() -> Vec<PathBuf> {
     let folders = [
         "",
@@ -45,7 +45,7 @@ fn links_lead_to_files() {
 fn the_architecture_names_files_that_exist() {
     let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let code = text.split('`').skip(1).step_by(2);
-    // NAME stands for a file that the reader is to add.
+    // NAME stands for a file that the reader adds.
     let paths = code.filter(|code| code.ends_with(".rs") && !code.contains("NAME"));
     let mut count = 0;
     for path in paths.filter(|path| path.contains('/')) {
@@ -55,7 +55,8 @@ fn the_architecture_names_files_that_exist() {
     assert!(count > 20, "{count}");
 }
 
-/// What `AutoModelForSeq2SeqLM` of each version loads, as `fixtures/make_model_table.py` wrote it.
+/// The models that `AutoModelForSeq2SeqLM` of each version loads, as `fixtures/make_model_table.py`
+/// wrote them.
 #[test]
 fn the_table_of_models_has_every_row_of_transformers() {
     let rows = fs::read_to_string(root().join("fixtures/goldens/models.json")).unwrap();
@@ -88,7 +89,7 @@ fn the_table_of_models_has_every_row_of_transformers() {
     println!("missing: {missing:?}");
 }
 
-/// The names of the tiny checkpoints of each model.
+/// Names of the tiny checkpoints by model.
 fn tiny_checkpoints() -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for folder in fs::read_dir(root().join("fixtures/tiny")).unwrap() {

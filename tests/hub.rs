@@ -1,4 +1,4 @@
-//! Models by their names: fetched from a hub on loopback, kept in a store, found again.
+//! Tests of models by name: they are fetched from a hub on loopback, stored, and found again.
 
 mod server;
 
@@ -23,7 +23,7 @@ fn bart() -> Repository {
     repository
 }
 
-/// A model of two shards, among files that no conversion reads. Nothing in it is a tensor.
+/// A model of two shards, among files that no export reads. The shards have no tensors.
 fn sharded() -> Repository {
     let bytes = |text: &str| text.as_bytes().to_vec();
     Repository::with([
@@ -41,7 +41,7 @@ fn sharded() -> Repository {
     ])
 }
 
-/// A client of this hub in this process, with a cache of the hub's user.
+/// A client of this hub in this process, with the cache of the hub's user.
 fn client(hub: &Hub) -> Client {
     let settings = Settings {
         endpoint: format!("http://{}", hub.address),
@@ -56,7 +56,7 @@ fn fetch(hub: &Hub, id: &str) -> Result<Fetched, Error> {
     client(hub).fetch(&id.parse::<ModelId>().unwrap(), &())
 }
 
-/// The files that were asked for, each once, by their names.
+/// Names of the requested files, each once.
 fn asked(requests: &[Request]) -> Vec<String> {
     let gets = requests.iter().filter(|request| request.method == "GET");
     let mut names: Vec<_> = gets
@@ -106,7 +106,7 @@ fn a_model_is_pulled_by_its_name_and_is_then_the_one_to_use() {
     let (shown, _) = succeeds(hub.epitome().args(["inspect", name]));
     assert!(shown.contains(&format!("made from      {name}@")), "{shown}");
 
-    // What is there is not fetched again, and another precision needs no network.
+    // A stored model is not fetched again, and another precision needs no network.
     hub.requests();
     succeeds(hub.epitome().args(["pull", name, "--precision", "fp32", "--name", "exact"]));
     assert_eq!(asked(&hub.requests()), [""; 0]);
@@ -175,7 +175,7 @@ fn only_what_a_conversion_reads_is_fetched_and_lies_as_python_lays_it() {
     assert_eq!(fs::canonicalize(&shard).unwrap(), fs::canonicalize(blob).unwrap());
     let link = fs::read_link(&shard).unwrap();
     assert!(link.starts_with("../../blobs"), "the cache can be moved: {link:?}");
-    // The second time, one question after the commit is all.
+    // The second time, the only request is for the commit.
     fetch(&hub, "google/pegasus-xsum").unwrap();
     assert_eq!(hub.requests().len(), 1);
 }
@@ -186,7 +186,7 @@ fn a_download_that_breaks_off_goes_on_where_it_ended() {
     let hub = Hub::start([("a/b", sharded())]);
     let is_shard =
         move |request: &Request| request.method == "GET" && request.target.contains(name);
-    // Each connection carries a part of it.
+    // Each connection transfers a part of it.
     hub.harm(move |request| {
         (request.elsewhere && is_shard(request)).then_some(Harmed::Cut(200_000))
     });
@@ -257,7 +257,7 @@ fn a_file_that_is_not_what_the_hub_said_is_not_taken() {
         let error = fetch(&hub, "a/b").unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(words), "{error}");
-        // Nothing of it stays, and the next try starts afresh.
+        // Nothing of it stays, and the next attempt starts from the beginning.
         hub.harm(|_| None);
         fetch(&hub, "a/b").unwrap();
     }
@@ -367,7 +367,7 @@ fn models_of_another_format_are_found_named_and_exported_again_from_the_cache() 
     fails(hub.epitome().arg("summarize").arg(fixture(ARTICLE)), 1, &words);
     let (list, _) = succeeds(hub.epitome().arg("models"));
     assert!(list.contains("format 0"), "{list}");
-    // The cache has the commit, even where the hub has lost the model.
+    // The cache has the commit, even if the hub has lost the model.
     hub.harm(|_| Some(Harmed::Answer(refusal(404, "RepoNotFound", "Repository not found"))));
     hub.requests();
     succeeds(hub.epitome().args(["models", "update"]));
@@ -397,7 +397,7 @@ fn the_token_goes_to_the_hub_alone() {
             "{request:?}"
         );
     }
-    // The file of the Python library's login serves as well.
+    // The token file of the Python library works too.
     fs::write(hub.home("hf/token"), format!("{TOKEN}\n")).unwrap();
     fs::remove_dir_all(hub.home("hf/hub")).unwrap();
     succeeds(hub.epitome().args(["pull", "meta/gated"]));
@@ -449,7 +449,7 @@ fn a_model_that_cannot_be_exported_is_told_before_its_weights_are_fetched() {
     assert_eq!(asked(&hub.requests()), ["config.json"]);
 }
 
-/// A hub whose description of `a/b` says this.
+/// A hub with this description of `a/b`.
 fn describing(siblings: Value) -> Hub {
     let hub = Hub::start([("a/b", sharded())]);
     let description = json!({"sha": sharded().commit, "siblings": siblings}).to_string();
@@ -504,7 +504,7 @@ fn hostile_headers_and_redirects_are_refused() {
         let message = with(name, value);
         assert!(message.contains("does not answer as the hub does"), "{name} {value}: {message}");
     }
-    // Small files without a size, and answers without an end.
+    // Small files without a size, and answers that never end.
     let hub = Hub::start([("a/b", sharded())]);
     hub.harm(|request| {
         let head = request.method == "HEAD";
@@ -574,7 +574,7 @@ fn the_doctor_shows_what_is_found_and_no_secrets() {
     succeeds(hub.epitome().args(["pull", "a/b"]));
     let mut doctor = hub.epitome();
     doctor.arg("doctor").env("HF_TOKEN", "hf_secret");
-    // What no request to this hub goes through.
+    // A proxy that no request to this hub goes through.
     doctor.env("HTTPS_PROXY", "http://me:secret@127.0.0.1:9").env("NO_PROXY", "127.0.0.1");
     let (report, _) = succeeds(&mut doctor);
     for words in [

@@ -1,4 +1,4 @@
-//! Finding ONNX Runtime: nothing is run or loaded that others may have put there.
+//! Tests that find ONNX Runtime. Nothing is run or loaded that others may have put there.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use crate::common::{epitome, fails, fixture, run};
 use epitome_runtime::library::{OnnxRuntime, platform};
 use tempfile::TempDir;
 
-/// A cache with this machine's library in it, and the path of that.
+/// A cache with the library of this machine, and the library's path.
 fn cache() -> (TempDir, PathBuf) {
     let wheel = platform::current().expect("a wheel for this platform");
     let cache = tempfile::tempdir().unwrap();
@@ -23,7 +23,7 @@ fn cache() -> (TempDir, PathBuf) {
     (cache, library)
 }
 
-/// An export that needs the library, of a small checkpoint.
+/// An export of a small checkpoint, which needs the library.
 fn export(cache: &Path) -> Command {
     let mut command = epitome();
     command.env_remove("ORT_DYLIB_PATH");
@@ -36,7 +36,7 @@ fn export(cache: &Path) -> Command {
 #[test]
 fn a_cached_library_of_the_right_size_and_another_content_is_refused() {
     let (cache, library) = cache();
-    // The second time, nothing has changed since the digest was checked.
+    // The second time, the digest is known to be unchanged.
     for _ in 0..2 {
         assert!(run(&mut export(cache.path())).status.success());
     }
@@ -72,7 +72,7 @@ fn without_a_home_nothing_is_kept_in_the_temporary_folder() {
     assert!(!shared.path().join("epitome").exists());
 }
 
-/// pip may not find the wheel here, which is no matter: it must be the machine's own pip.
+/// pip may not find the wheel here. The test checks that it is the pip of the machine.
 #[test]
 fn no_code_from_the_current_folder_runs() {
     let cache = tempfile::tempdir().unwrap();

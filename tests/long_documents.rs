@@ -1,4 +1,4 @@
-//! Documents of any length: read in parts, truncated, or by their most central sentences.
+//! Tests of documents of any length: read in parts, truncated, or by their most central sentences.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,7 +25,7 @@ fn options(reading: Reading, length: Option<Length>) -> LongOptions {
     LongOptions { reading, length }
 }
 
-/// All articles, a section each.
+/// All articles, one section each.
 fn long_document() -> LongDocument<'static> {
     let mut document = LongDocument::default();
     let mut paths: Vec<PathBuf> =
@@ -70,7 +70,7 @@ fn first_is_what_transformers_truncates() {
     assert!(summary.truncated && own.truncated);
     let read = summary.read.unwrap();
     assert_eq!((read.words, read.parts), (words(document.text()), 1));
-    // The words that were read are the longest beginning that fits.
+    // The read words are the longest beginning that fits.
     let text = document.text();
     let is_too_long = |words: usize| {
         let last = text.split_whitespace().nth(words - 1).unwrap();
@@ -129,7 +129,7 @@ fn the_budget_holds_in_every_way() {
     }
 }
 
-/// Keeps summaries in the order in which they come.
+/// Keeps summaries in the order in which they arrive.
 #[derive(Default)]
 struct Collected(Vec<(usize, Summary)>);
 
@@ -184,7 +184,7 @@ fn hostile_texts_are_read_to_their_end() {
     assert!(blank.unwrap_err().to_string().contains("empty"));
 }
 
-/// Nobody waits any more after so many questions.
+/// Cancels after a number of checks.
 struct Impatient {
     left: usize,
     summaries: Vec<Summary>,
@@ -214,7 +214,7 @@ fn a_document_that_nobody_waits_for_ends_at_once() {
                 .summarize_long_each(&documents, &options, &greedy(), &mut impatient)
                 .unwrap();
             let [summary] = impatient.summaries.as_slice() else { panic!("one summary") };
-            // Greedy search asks once a step: a short reading may end before.
+            // Greedy search checks once per step, so a short text may end before.
             let ended = summary.stopped == StopReason::Cancelled || left == 50;
             assert!(ended, "{reading:?}, {left}: {:?}", summary.stopped);
         }

@@ -1,4 +1,4 @@
-//! The tests of the whole in one program: it is linked once, and its tests run side by side.
+//! All tests of the whole program in one binary, which is linked once and runs them in parallel.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -33,7 +33,7 @@ mod temporary_folders;
 mod train;
 mod weight_formats;
 
-/// A file that no line above names would be compiled by nobody.
+/// A file that is not a module above would not be compiled.
 #[test]
 fn every_file_is_part_of_the_suite() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");

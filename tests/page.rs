@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const TEXT: &str = "The river rose after a week of rain and the town opened its gates.";
 
-/// The page's server; it ends with this value.
+/// The server of the page. It ends with this value.
 struct Page {
     child: Child,
     address: String,
@@ -82,7 +82,7 @@ fn the_page_and_all_that_it_asks() {
     let page = Page::start(&["--model", bundle("tiny/pegasus-relu").to_str().unwrap()]);
     let html = page.get("/");
     assert!(html.contains("epitome"), "{html}");
-    // Every file that the page and its scripts name is there, under a strict policy.
+    // All files that the page and its scripts name exist, under a strict policy.
     let mut names = vec!["page/page.css".to_owned(), "page/main.js".to_owned()];
     let mut seen = 0;
     while let Some(name) = names.pop() {
@@ -96,7 +96,7 @@ fn the_page_and_all_that_it_asks() {
         names.extend(imports);
     }
 
-    // Requests wait for the model.
+    // Requests wait until the model is loaded.
     let body = json!({"inputs": TEXT}).to_string();
     let answer = page.post("/invocations", body.as_bytes());
     assert!(answer[0]["summary_text"].is_string(), "{answer}");
@@ -144,7 +144,7 @@ fn a_call_without_a_model_says_how_to_get_one() {
 #[test]
 #[cfg(feature = "aws")]
 fn an_endpoint_is_asked_over_the_sdk() {
-    // A page's server answers as AWS does, too.
+    // The server of the page also answers like AWS.
     let behind = Page::start(&["--model", bundle("tiny/pegasus-relu").to_str().unwrap()]);
     let url = format!("http://{}", behind.address);
     let page = Page::start(&["--endpoint", "news", "--endpoint-url", &url]);

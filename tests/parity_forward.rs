@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 fn encoder_and_decoder_steps_equal_transformers() {
     let bundle = |name: &str| bundle_in(format!("tiny/{name}"), Precision::Fp32);
     every_checkpoint_agrees(bundle, |bundle, golden| {
-        // Two, so that every architecture once runs with threads that share its work.
+        // Two threads, so that every architecture once runs with shared work.
         let mut summarizer = with_threads(bundle, NonZeroUsize::new(2).unwrap());
         let mut differences = Differences::default();
         for group in golden.groups() {
@@ -24,9 +24,9 @@ fn encoder_and_decoder_steps_equal_transformers() {
     });
 }
 
-/// One checkpoint, with the name of every activation function put into its config.json.
-/// Verification asks that a draft's tokens are computed to the bit as single ones, whatever
-/// function is between.
+/// Changes the name of the activation function in the config.json of one checkpoint. Verification
+/// checks that the tokens of a draft are computed bit for bit like single ones, with every
+/// function.
 #[test]
 fn every_activation_function_equals_transformers() {
     let bytes = fs::read(fixture("goldens/activations.safetensors")).unwrap();

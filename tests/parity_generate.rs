@@ -11,15 +11,15 @@ use epitome_runtime::generation::{
 };
 use serde_json::Value;
 
-/// Largest difference of a score, relative to its size (or 1): with a negative length_penalty a
-/// score is a sum times a length, and float32 holds seven digits of it.
+/// Largest difference of a score, relative to its absolute value (or 1). With a negative
+/// length_penalty a score is a sum times a length, and float32 has seven digits.
 const TOLERANCE: f64 = 1e-4;
 
 fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-/// What a model makes of sources that are decoded together.
+/// The results of a model for sources that are decoded together.
 fn run(
     summarizer: &mut Summarizer,
     sources: &[Vec<u32>],
@@ -34,7 +34,7 @@ fn run(
     generate(&mut decoding, &sources, config, &mut ()).unwrap()
 }
 
-/// How a result departs from the golden's token ids and scores, if it does.
+/// The difference of a result from the golden's token ids and scores, if there is one.
 fn departure(case: &Value, generated: &Generated) -> Option<String> {
     let sequences = &generated.sequences;
     let found: Vec<_> = sequences.iter().map(|s| s.token_ids.clone()).collect();
@@ -50,7 +50,7 @@ fn departure(case: &Value, generated: &Generated) -> Option<String> {
     differ.then(|| format!("{case}\n  found scores {scores:?}"))
 }
 
-/// Compares every case of a golden file; the first few failures are given, and their number.
+/// Compares every case of a golden file. The error has the first few failures, and their number.
 fn compare(model: &str, file: &str) -> Result<(), String> {
     let (header, cases) = golden_lines(file);
     let sources: Vec<Vec<u32>> = header["inputs"].as_array().unwrap().iter().map(ids).collect();
@@ -63,7 +63,7 @@ fn compare(model: &str, file: &str) -> Result<(), String> {
             GenerationParameters::from_json(case["parameters"].as_object().unwrap()).unwrap();
         let config = summarizer.configure(&parameters);
         if parameters.min_length > parameters.max_length && parameters.max_length.is_some() {
-            // transformers warns and goes on with what cannot be; we say so.
+            // transformers only warns about invalid parameters, where epitome returns an error.
             assert!(config.is_err(), "{case}");
             continue;
         }
@@ -95,7 +95,7 @@ fn every_generate_golden_has_the_same_token_ids_and_scores() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Settings drawn at random, all of a request's together.
+/// Settings drawn at random. All settings of a request run together.
 #[test]
 fn every_random_golden_has_the_same_token_ids_and_scores() {
     let random = |model: &String| {
@@ -117,7 +117,7 @@ fn every_processor_golden_has_the_same_token_ids_and_scores() {
     }
 }
 
-/// What an export says about global attention holds where a request is silent.
+/// The global attention of the export is the default of requests.
 #[test]
 fn the_first_token_has_global_attention_unless_something_else_is_said() {
     let (header, cases) = golden_lines("led-windows.generate.jsonl");
@@ -172,7 +172,7 @@ fn global_attention_is_refused_for_other_models() {
     );
 }
 
-/// The reference is transformers 4.46.3: version 5 dropped these searches.
+/// The reference is transformers 4.46.3, because version 5 dropped these searches.
 #[test]
 fn every_golden_of_groups_and_constraints_has_the_same_token_ids_and_scores() {
     let (_, cases) = golden_lines("pegasus-relu.groups.jsonl");
@@ -182,7 +182,7 @@ fn every_golden_of_groups_and_constraints_has_the_same_token_ids_and_scores() {
     }
 }
 
-/// Families whose positions have no end, so that no text is over their limit.
+/// Families without a limit of positions, so that no text is too long.
 const ENDLESS: [&str; 4] = ["fsmt", "m2m_100", "nllb_moe", "pegasus_x"];
 
 /// Sources and summaries beyond `max_position_embeddings`.
@@ -220,11 +220,11 @@ fn every_edge_golden_has_the_same_token_ids_and_scores() {
         for beams in [1, 2, 4] {
             let parameters = |case: &&&Value| case["parameters"]["num_beams"] == beams;
             let cases: Vec<&Value> = cases.iter().filter(parameters).copied().collect();
-            // Near-ties are left out, and a summary of 1,200 tokens is the only case of 2 beams.
+            // Near-ties are left out. The only case with 2 beams is a summary of 1,200 tokens.
             if beams == 2 && model != "t5-silu" {
                 continue;
             }
-            // In transformers its beams crowd each other out of experts.
+            // In transformers, the beams of this model compete for experts.
             if beams == 4 && model == "nllb_moe-dropping" {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! The portable layout of every tiny checkpoint against transformers' own forward pass: all tokens
-//! at once, and step by step over the cache.
+//! Compares the portable layout of every tiny checkpoint with transformers' own forward pass: all
+//! tokens at once, and step by step over the cache.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ fn compare_group(
     let hidden_states = sessions.encode(&source).unwrap();
     let (expected_shape, expected) = golden.floats(&format!("{group}.encoder_last_hidden_state"));
     assert_eq!(hidden_states.shape, expected_shape, "{group}");
-    // What stands at padding is nobody's business.
+    // Values at padding positions are arbitrary.
     let tokens = |values: &[f32]| -> Vec<f32> {
         let rows = values.chunks(expected_shape[2]).zip(&source.mask);
         let rows = rows.filter(|(_, mask)| **mask == 1);
@@ -85,7 +85,8 @@ fn compare_group(
     }
 }
 
-/// Whoever runs the graph may say nothing about global attention, or more than the source is long.
+/// Callers of the graphs may omit the global attention mask, or give one that is longer than the
+/// source.
 #[test]
 fn global_attention_is_the_exports_where_it_is_left_out() {
     let export = |mask: Option<&str>| {
@@ -118,8 +119,8 @@ fn global_attention_is_the_exports_where_it_is_left_out() {
     }
 }
 
-/// Both files of optimum's layout name the same weights; the larger part of a tiny model's are not
-/// in the graphs, and no tensor is stored twice.
+/// Both files of optimum's layout refer to the same weights. Most weights of a tiny model are
+/// outside of the graphs, and no tensor is stored twice.
 #[test]
 fn weights_are_stored_once() {
     let name = "pegasus-relu";
@@ -127,7 +128,7 @@ fn weights_are_stored_once() {
     let bytes = |folder: &Path, file: &str| std::fs::metadata(folder.join(file)).unwrap().len();
     let of_bundle = bytes(&bundle(format!("tiny/{name}")), "weights.bin");
     let of_portable = bytes(portable.path(), "model.onnx_data");
-    // The order of tensors, and with it the padding between them, differs.
+    // The order of tensors differs, and with it the padding between them.
     assert!(of_portable < of_bundle + 64 * 1024, "{of_portable} bytes against {of_bundle}");
 }
 
@@ -140,7 +141,7 @@ fn the_portable_layout_is_refused_with_advice_where_a_bundle_is_needed() {
     };
     let error = refused("summarized with the portable layout");
     assert!(error.contains("without --layout optimum"), "{error}");
-    // optimum itself leaves no manifest.
+    // optimum itself writes no manifest.
     std::fs::remove_file(exported.path().join("manifest.json")).unwrap();
     assert_eq!(refused("summarized with an export of optimum"), error);
 }

@@ -1,4 +1,5 @@
-//! The trained model, from its archive to the text: every golden made with transformers on it.
+//! Compares the trained model, from its archive to the text, with all goldens that transformers
+//! made with it.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Bundles of every precision: of every tiny checkpoint, and of the trained model.
+//! Tests of every precision with every tiny checkpoint and the trained model.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use epitome_runtime::GenerationParameters;
 use epitome_runtime::bundle::{Bundle, DECODER, ENCODER, Precision};
 use epitome_runtime::session::{self, SessionOptions};
 
-/// Logits of a few steps, given one beam.
+/// Logits of a few steps with one beam.
 fn logits(bundle: impl AsRef<Path>) -> Vec<f32> {
     let mut summarizer = summarizer(bundle);
     let (encoder, decoder) = summarizer.sessions();
@@ -18,7 +18,7 @@ fn logits(bundle: impl AsRef<Path>) -> Vec<f32> {
     (5..11).flat_map(|token| decoding.step_all(&[token], &[0]).unwrap().to_vec()).collect()
 }
 
-/// `1 - cosine` of two vectors less their means.
+/// `1 - cosine` of two vectors after subtraction of their means.
 fn distance(left: &[f32], right: &[f32]) -> f64 {
     let mean =
         |values: &[f32]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
@@ -33,7 +33,8 @@ fn distance(left: &[f32], right: &[f32]) -> f64 {
     1.0 - product / (squares[0] * squares[1]).sqrt()
 }
 
-/// The export verifies each: the cache against decoding from scratch, and finite numbers.
+/// The export verifies each: it compares the cache with decoding from scratch, and checks for
+/// finite numbers.
 #[test]
 fn every_architecture_is_close_to_full_precision() {
     let mut failures = Vec::new();
@@ -58,10 +59,10 @@ fn every_architecture_is_close_to_full_precision() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Largest [`distance`] of logits; wrong weights would be about 1 away.
+/// Largest [`distance`] of logits. With wrong weights it would be about 1.
 fn tolerance(precision: Precision, name: &str) -> f64 {
-    // Scores that are not scaled, or drawn large: random weights make softmax a switch, which
-    // little is enough to flip. A router is one.
+    // With random weights these have a nearly binary softmax, which small changes flip. Causes are
+    // unscaled scores, large weights, or a router.
     const SWITCHES: [&str; 8] =
         ["t5", "2bert", "2electra", "2gpt2", "roberta", "switch", "moe", "xlm-prophetnet"];
     let switches = SWITCHES.iter().any(|part| name.contains(part));
@@ -75,13 +76,13 @@ fn tolerance(precision: Precision, name: &str) -> f64 {
     }
 }
 
-/// The experts of a layer are one operator, which reads those that are chosen.
+/// The experts of a layer are one operator, which reads only the chosen experts.
 #[test]
 fn experts_are_one_operator_in_every_precision() {
     for name in ["nllb_moe-relu", "switch_transformers-relu"] {
         for precision in Precision::ALL {
             let bundle = bundle_in(format!("tiny/{name}"), precision).unwrap();
-            // What stands before an operator's name: the field's number, and the length.
+            // Bytes before an operator's name: the number of the field, and the length.
             let operator = format!("\"\u{b}experts{precision}");
             let layers = [ENCODER, DECODER].map(|file| {
                 let graph = fs::read(bundle.join(file)).unwrap();
@@ -92,7 +93,7 @@ fn experts_are_one_operator_in_every_precision() {
     }
 }
 
-/// A summary never depends on what else is in the batch.
+/// A summary does not depend on the other documents in the batch.
 #[test]
 fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
     let articles: Vec<String> = ["beancount.txt", "gpsbabel.txt"]
@@ -113,7 +114,7 @@ fn the_trained_model_summarizes_alike_alone_and_in_a_batch() {
     }
 }
 
-/// The same bits, whatever the number of threads and of documents beside it.
+/// The logits are bit for bit the same with any number of threads and of documents in the batch.
 #[test]
 fn logits_do_not_depend_on_threads_or_neighbours() {
     for precision in [Precision::Fp16, Precision::Int8, Precision::Int4] {
@@ -123,7 +124,7 @@ fn logits_do_not_depend_on_threads_or_neighbours() {
 
 fn check_threads_and_neighbours(precision: Precision) {
     let bundle = Bundle::open(bundle_in("pegasus-debian.tar.gz", precision).unwrap()).unwrap();
-    // Lengths that end within a tile, a block of keys and a part of a thread's.
+    // Lengths that end within a tile, within a block of keys, and within a thread's part.
     let sources: Vec<Vec<u32>> =
         [203, 64, 1].map(|length| (0..length).map(|token| 110 + token * 7 % 900).collect()).into();
     let beams = 5;

@@ -1,7 +1,7 @@
-//! `prompt_lookup_num_tokens`: what greedy search gives, in fewer decoder steps where text is
-//! copied.
+//! Tests of `prompt_lookup_num_tokens`: the result is that of greedy search, in fewer decoder steps
+//! if text is copied.
 //!
-//! Several tokens of a step have the very bits that a step each gives them.
+//! Logits of several tokens in one step are bit for bit those of single steps.
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn every_greedy_golden_is_the_same_with_drafts() {
             serde_json::from_value(value.clone()).expect("token ids")
         };
         let sources: Vec<_> = header["inputs"].as_array().unwrap().iter().map(ids).collect();
-        // The others take turns: every operator is there in a third of the checkpoints.
+        // The others take turns. Every operator occurs in a third of the checkpoints.
         for precision in [Precision::Fp32, Precision::ALL[1 + number % 3]] {
             let source = format!("tiny/{model}");
             let mut summarizer = summarizer(bundle_in(source, precision).unwrap());
@@ -56,7 +56,7 @@ fn every_greedy_golden_is_the_same_with_drafts() {
                 let source = &sources[case["input"].as_u64().unwrap() as usize];
                 let asked = with_lookup(parameters, 1 + cases % 5);
                 if summarizer.configure(&asked).is_err() {
-                    // Lengths that contradict each other, of which transformers only warns.
+                    // Skips contradictory lengths, about which transformers only warns.
                     continue;
                 }
                 let expected = match precision {
@@ -82,11 +82,11 @@ fn every_greedy_golden_is_the_same_with_drafts() {
     assert!(steps < tokens, "{tokens} tokens took {steps} steps");
 }
 
-/// Tokens whose logits are compared; every split of them into steps is tried.
+/// Tokens whose logits are compared, for every division into steps.
 const TOKENS: [u32; 7] = [0, 9, 30, 11, 9, 30, 7];
 
-/// Whether the logits of [`TOKENS`] are the same, to the bit, with a step each and with `first`
-/// steps and the others in one.
+/// Whether the logits of [`TOKENS`] are bit for bit the same with single steps, and with `first`
+/// single steps and one step for the rest.
 fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bool {
     let (encoder, decoder) = summarizer.sessions();
     let memory = encoder.encode(source).unwrap();
@@ -101,7 +101,7 @@ fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bo
     let memory = encoder.encode(source).unwrap();
     let mut decoding = decoder.start_with(vec![memory], 1).unwrap();
     let mut found = logits(&mut decoding, &TOKENS[..first]);
-    // What a wrong draft leaves in the cache is overwritten.
+    // The next step overwrites the cache of a wrong draft.
     decoding.step(&[draft(&[3, 4, 5])]).unwrap();
     found.extend_from_slice(decoding.step(&[draft(&TOKENS[first..])]).unwrap());
     found == expected
@@ -110,7 +110,7 @@ fn scores_alike(summarizer: &mut Summarizer, source: &[u32], first: usize) -> bo
 #[test]
 fn tokens_of_one_step_score_as_with_a_step_each() {
     let mut failures = Vec::new();
-    // The trained model has every format of weights. The others take turns: each operator is in
+    // The trained model has every format of weights. The others take turns: each operator occurs in
     // many of them.
     let trained = Precision::ALL.map(|precision| ("pegasus-debian.tar.gz".to_owned(), precision));
     let turns = Precision::ALL.into_iter().cycle();
@@ -127,7 +127,7 @@ fn tokens_of_one_step_score_as_with_a_step_each() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// The trained model over its articles, each alone and all in one call.
+/// Summarizes the articles with the trained model, each alone and all in one call.
 #[test]
 fn articles_take_fewer_steps_and_come_out_the_same() {
     for precision in Precision::ALL {

@@ -1,5 +1,5 @@
-//! Artifacts from S3 and bundles to it: the real binary, a real server that checks signatures, and
-//! a proxy between them that does what networks do.
+//! Tests of downloads from S3 and uploads to it: the real binary, a real server that checks
+//! signatures, and a proxy between them that injects network faults.
 
 mod asynchronous;
 mod faults;
@@ -22,20 +22,20 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use server::{BUCKET, Deed, Server};
 
-/// A trained model of 15 MB, which is two ranges.
+/// A trained model of 15 MB, which takes two ranges.
 const ARTIFACT: &str = "pegasus-debian.tar.gz";
 const KEY: &str = "job/output/model.tar.gz";
 
 const NO_SUCH_KEY: &str = "<Error><Code>NoSuchKey</Code></Error>";
 
-/// Bytes of a range.
+/// Size of a range in bytes.
 const RANGE: u64 = 8 << 20;
 
 fn uri(key: &str) -> String {
     format!("s3://{BUCKET}/{key}")
 }
 
-/// Puts the artifact of a tiny model, which is one range.
+/// Uploads the artifact of a tiny model, which takes one range.
 fn put_tiny(server: &Server) {
     let file = fs::File::create(server.object(KEY)).unwrap();
     let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
@@ -47,7 +47,7 @@ fn put_artifact(server: &Server) {
     fs::copy(fixture(ARTIFACT), server.object(KEY)).unwrap();
 }
 
-/// `epitome export`, quick: what it writes is verified elsewhere.
+/// `epitome export` without verification, which other tests cover.
 fn export(server: &Server, source: &str, output: impl AsRef<Path>) -> Command {
     let mut command = server.epitome();
     command.args(["export", "--no-verify", source, "--output"]);
@@ -60,7 +60,7 @@ fn works(command: &mut Command) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// Exporting the object fails, and leaves nothing where the bundle would be.
+/// Checks that exporting the object fails, and leaves nothing at the output.
 #[track_caller]
 fn export_fails(server: &Server, code: i32, words: &[&str]) {
     let target = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn manifest(bundle: &Path) -> Value {
     serde_json::from_slice(&fs::read(bundle.join("manifest.json")).unwrap()).unwrap()
 }
 
-/// The same model from here and from S3 makes the same bundle.
+/// A model from the disk and the same model from S3 give the same bundle.
 fn same_but_for_the_name(here: &Path, there: &Path, name: &str) {
     let (mut here, there) = (manifest(here), manifest(there));
     assert_eq!(there["source"]["name"], name);
@@ -93,7 +93,7 @@ fn an_archive_on_s3_makes_the_bundle_that_it_makes_on_the_disk() {
     same_but_for_the_name(&here, &there, &uri(KEY));
     let names = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(names, 2, "nothing else is left");
-    // Both ranges were of the version that was looked at first.
+    // Both ranges were of the first version.
     let requests = server.requests();
     for start in [0, RANGE] {
         let range = requests.iter().find(|request| request.is_range_from(start));
@@ -101,7 +101,7 @@ fn an_archive_on_s3_makes_the_bundle_that_it_makes_on_the_disk() {
     }
 }
 
-/// An adapter on S3 or on the disk, and its base there too: an archive or a prefix.
+/// An adapter on S3 or on the disk, with its base on S3 as an archive or a prefix.
 #[test]
 fn the_base_of_an_adapter_is_fetched() {
     let server = Server::start();
@@ -131,7 +131,7 @@ fn the_base_of_an_adapter_is_fetched() {
 
 #[test]
 fn of_a_prefix_only_what_a_checkpoint_needs_is_fetched() {
-    // S3 knows no folders; this server would answer for one as for an object.
+    // S3 has no folders, but this server would answer for one as for an object.
     let server = Server::with(|request| match request.target.split('?').next() {
         Some("/artifacts/job/model") => Deed::Answer(404, "", NO_SUCH_KEY),
         _ => Deed::Pass,
@@ -169,14 +169,14 @@ fn a_bundle_is_sent_whole_and_the_same_each_time() {
     let sent = fs::read(server.object("bundles/model.tar.gz")).unwrap();
     assert!(sent.len() as u64 > RANGE, "more than one part");
 
-    // What SageMaker unpacks is a bundle.
+    // The unpacked archive is a bundle.
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle");
     tar::Archive::new(GzDecoder::new(sent.as_slice())).unpack(&bundle).unwrap();
     works(server.epitome().arg("inspect").arg("--check").arg(&bundle));
     assert_eq!(manifest(&bundle)["source"]["name"], uri(KEY));
 
-    // The next one takes its place.
+    // The next bundle replaces it.
     works(&mut export(&server, &uri(KEY), uri("bundles/model.tar.gz")));
     let again = fs::read(server.object("bundles/model.tar.gz")).unwrap();
     assert!(sent == again, "the same bundle makes the same archive");
@@ -224,7 +224,7 @@ fn a_destination_that_somebody_else_writes_meanwhile_is_left_alone() {
 #[test]
 fn an_upload_that_fails_leaves_nothing_behind() {
     const DENIED: &str = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-    // The third part is still under way when the second fails, and takes its time.
+    // The third part is still being sent when the second fails, and takes longer.
     let (arrived, last) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
     let was_last = Arc::clone(&last);
     let server = Server::with(move |request| {
@@ -325,7 +325,7 @@ fn a_bundle_of_this_machine_is_sent_once_and_deployed() {
     tar::Archive::new(GzDecoder::new(sent.as_slice())).unpack(&unpacked).unwrap();
     assert_eq!(manifest(&unpacked), manifest(&bundle));
 
-    // The same again sends and changes nothing; another bundle goes beside the first.
+    // The same command again sends and changes nothing. Another bundle gets another address.
     assert_eq!(puts(), 1);
     let output = run(&mut deploy(&bundle, &upload));
     let stderr = text(&output.stderr);
@@ -344,12 +344,12 @@ fn a_bundle_of_this_machine_is_sent_once_and_deployed() {
     fails(&mut deploy(&checkpoint, &upload), 2, &["manifest.json"]);
 }
 
-/// Linux tells how much memory a process took at most.
+/// Linux tells the peak memory of a process.
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_archive() {
     const MEGABYTE: usize = 1_000_000;
-    // More than the memory that is allowed; EPITOME_ARTIFACT_MB=2300 is as large as pegasus-large.
+    // More than the allowed memory. With EPITOME_ARTIFACT_MB=2300 it is as large as pegasus-large.
     let size = std::env::var("EPITOME_ARTIFACT_MB").map_or(320, |text| text.parse().unwrap());
     let server = Server::start();
     let file = fs::File::create(server.object(KEY)).unwrap();
@@ -364,7 +364,7 @@ fn memory_does_not_grow_with_the_archive() {
     tar.into_inner().unwrap().finish().unwrap();
     server.know_etag(KEY);
 
-    // The weights are none, which shows only when all is unpacked.
+    // The weights are invalid, which is only found after unpacking everything.
     let target = tempfile::tempdir().unwrap();
     let log = target.path().join("log");
     let mut command = export(&server, &uri(KEY), target.path().join("bundle"));

@@ -1,4 +1,4 @@
-//! The real binary over real sockets.
+//! Tests of `epitome serve`: the real binary over real sockets.
 
 mod access;
 pub(crate) mod client;
@@ -91,7 +91,7 @@ fn every_format_comes_in_and_goes_out() {
     assert!(as_accepted("text/csv").text().ends_with('\n'));
     assert!(as_accepted("application/x-ndjson").text().ends_with('\n'));
 
-    // As `numpy.save` writes an array of one text.
+    // An array of one text, as `numpy.save` writes it.
     let header = format!(
         "{{'descr': '<U{}', 'fortran_order': False, 'shape': (1,), }}\n",
         TEXT.chars().count()
@@ -172,7 +172,7 @@ fn a_transform_job_gets_a_line_for_each_record() {
     let server = Server::tiny(&single);
     let plain = [("Content-Type", "text/plain")];
     assert_eq!(server.post("/invocations", &plain, twelve.as_bytes()).text().lines().count(), 1);
-    // However it is told, a job has room for more records than other requests have.
+    // A transform job may hold more records than other requests, whichever variable reveals it.
     let server = Server::tiny(&[("SAGEMAKER_BATCH", "yes")]);
     let blank = "\n".repeat((1 << 16) + 1);
     let answer = server.post("/invocations", &plain, blank.as_bytes());
@@ -322,8 +322,8 @@ fn probes_need_no_key() {
     }
 }
 
-/// Reads events as clients of TGI do, and counts them: each has a token, and the last one the
-/// summary too.
+/// Reads events like clients of TGI, and counts them. Each has a token, and the last one also has
+/// the summary.
 fn check_events(text: &str, whole: &str) -> usize {
     let read = |event: &str| -> Value {
         serde_json::from_str(event.strip_prefix("data: ").expect("an event")).unwrap()
@@ -335,7 +335,7 @@ fn check_events(text: &str, whole: &str) -> usize {
         let is_last = place + 1 == events.len();
         assert_eq!(event["index"], place + 1);
         assert!(event["token"]["id"].is_u64(), "{event}");
-        // Clients pass over the texts of special tokens.
+        // Clients skip the texts of special tokens.
         assert!(!event["token"]["special"].as_bool().unwrap() || token_text(event).is_empty());
         assert_eq!(event["generated_text"].is_null(), !is_last, "{event}");
     }
@@ -364,7 +364,7 @@ fn tokens_are_streamed_and_join_to_the_summary() {
     assert_eq!(text.header("transfer-encoding"), Some("chunked"));
     assert_eq!(text.header("content-type"), Some("text/plain"));
     assert_eq!(text.text(), whole.clone() + "\n");
-    // Whoever says nothing gets events, as from TGI.
+    // A request without `Accept` gets events, as from TGI.
     let events = stream("*/*");
     assert_eq!(events.header("content-type"), Some("text/event-stream"));
     assert_eq!(events.text(), stream("text/event-stream").text());
@@ -475,7 +475,7 @@ fn models_come_and_go() {
     assert_eq!(server.post("/models/m2/invoke", &[], body.as_bytes()).status, 404);
     assert_eq!(server.post("/invocations", &[], body.as_bytes()).status, 400);
 
-    // Two megabytes hold a few tiny models: the ones not used for longest leave.
+    // Two megabytes hold a few tiny models, so the least recently used ones are unloaded.
     for index in 2..12 {
         assert_eq!(load(&format!("m{index}")).status, 200);
     }

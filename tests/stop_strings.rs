@@ -1,4 +1,4 @@
-//! Sequences end at stop strings where transformers ends them.
+//! Tests that sequences end at stop strings like in transformers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,14 +10,14 @@ use epitome_runtime::tokenizer::Tokenizer;
 use serde_json::Value;
 
 const MODEL: &str = "pegasus-relu";
-/// Largest difference of a score, relative to its size (or 1).
+/// Largest difference of a score, relative to its absolute value (or 1).
 const TOLERANCE: f64 = 1e-4;
 
 fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).expect("token ids")
 }
 
-/// The tokenizer of the tiny model, and those that the golden brings along.
+/// The tokenizer of the tiny model, and the tokenizers of the golden.
 fn tokenizers(header: &Value) -> BTreeMap<String, Tokenizer> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("tokenizer.json");

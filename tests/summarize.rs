@@ -1,4 +1,4 @@
-//! `epitome summarize` over many files: order, formats, folders, bad files, and stopping.
+//! Tests of `epitome summarize` over many files: order, formats, folders, bad files, and stopping.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn a_bad_file_is_told_and_the_rest_goes_on() {
     for words in ["absent.txt' does not exist", "empty.txt' is empty", "2 of 4 files could not"] {
         assert!(said.contains(words), "{said}");
     }
-    // Of a single file, the error itself is told.
+    // For a single file, the error itself is reported.
     fails(summarize().arg(&absent), 2, &["absent.txt", "does not exist"]);
 }
 
@@ -97,7 +97,7 @@ fn a_folder_is_walked_and_what_is_no_document_passed_over() {
 fn a_folder_of_summaries_is_resumed() {
     let folder = folder();
     fs::remove_file(folder.path().join("empty.txt")).unwrap();
-    // Below the folder that is read: summaries are not summarized.
+    // The output folder is inside the input folder. Summaries are not summarized.
     let target = folder.path().join("summaries");
     let again = || {
         let mut command = summarize();
@@ -148,7 +148,7 @@ fn a_file_of_summaries_has_the_format_of_its_name() {
     assert_eq!(write("all.jsonl", &[]).lines().count(), 2);
     assert!(write("all.txt", &[]).starts_with("==> "));
     assert!(write("all.txt", &["--format", "markdown"]).starts_with("# "));
-    // Nothing else is left beside them.
+    // No other files are left.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
     let nowhere = folder.path().join("absent/all.md");
     fails(summarize().arg(article("beep")).arg("-o").arg(nowhere), 1, &["cannot write"]);
@@ -186,14 +186,14 @@ fn long_documents_are_read_in_the_way_that_is_asked_for() {
 #[test]
 fn streamed_text_is_the_text() {
     let folder = tempfile::tempdir().unwrap();
-    // One that fits the window, and one in parts.
+    // One file fits the window, and one is read in parts.
     let files = [folder.path().join("short.txt"), article("xwax")];
     fs::write(&files[0], "A small tool that beeps.").unwrap();
     let (whole, said) = succeeds(summarize().args(&files));
     assert!(said.contains("read 5 of 5 words\n") && said.contains(" parts"), "{said}");
     let (streamed, _) = succeeds(summarize().arg("--stream").args(&files));
     assert_eq!(streamed, whole);
-    // Beam search and several parts show their text at the end.
+    // With beam search or several parts, text appears at the end.
     let (whole, _) = succeeds(summarize().args(["--num-beams", "3"]).args(&files));
     let (streamed, _) = succeeds(summarize().args(["--stream", "--num-beams", "3"]).args(&files));
     assert_eq!(streamed, whole);
@@ -209,7 +209,7 @@ fn rows_of_a_table_are_documents() {
     fs::write(&path, "{\"id\": 1, \"text\": \"A small tool.\"}\n{\"text\": \"Another one.\"}\n")
         .unwrap();
     let output = run(summarize().args(["--format", "json"]).arg(&path));
-    // Only where the build reads JSON lines.
+    // Only if the build reads JSON lines.
     if output.status.success() {
         let shown = text(&output.stdout);
         let line = |at: usize| shown.lines().nth(at).unwrap().to_owned();
@@ -217,7 +217,7 @@ fn rows_of_a_table_are_documents() {
     }
 }
 
-/// Signals of Unix.
+/// Tests of Unix signals.
 #[cfg(unix)]
 mod unix {
     use std::io::{BufRead, BufReader};
@@ -261,10 +261,10 @@ mod unix {
             let time = Duration::from_millis(milliseconds);
             let output = terminated_after(command.arg(&source), time);
             let (status, said) = (output.status, text(&output.stderr));
-            // It may end before the signal comes, or before it handles signals.
+            // The program may end before the signal comes, or before it handles signals.
             let early = status.success() || status.signal() == Some(libc::SIGTERM);
             assert!(early || status.code() == Some(130), "{status}: {said}");
-            // It may also come after the load, when a text was read.
+            // The signal may also come after the load, when a text was read.
             let is_ours = |line: &str| {
                 line.starts_with("epitome: interrupted") || line.contains("source.txt: read ")
             };

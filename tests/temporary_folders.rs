@@ -1,4 +1,4 @@
-//! Temporary folders go with the process, however it ends.
+//! Temporary folders are removed with the process, however it ends.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,7 +10,7 @@ use epitome_runtime::bundle::MANIFEST;
 
 use crate::common::{epitome, fixture, signal, succeeds, terminated_after};
 
-/// How many folders there are. ONNX Runtime keeps a file of its own beside them.
+/// The number of folders. ONNX Runtime has its own file in the same place.
 fn folders(temporary: &Path) -> usize {
     let entries = std::fs::read_dir(temporary).unwrap().map(Result::unwrap);
     entries.filter(|entry| entry.file_type().unwrap().is_dir()).count()
@@ -23,7 +23,7 @@ fn command(name: &str, temporary: &Path) -> Command {
     command
 }
 
-/// A process, which ends with this value.
+/// A process. It ends with this value.
 struct Running(Child);
 
 impl Running {
@@ -31,7 +31,7 @@ impl Running {
         signal(self.0.id(), name);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     fn code(&mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
@@ -54,9 +54,10 @@ impl Drop for Running {
 /// A process that has exported its checkpoint, and waits for its input or requests.
 fn waiting(mut command: Command, temporary: &Path) -> (Running, ChildStdin) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // Tests that nohup started would have it ignore the end of a terminal.
+    // Tests that nohup started would make it ignore the end of a terminal.
     let heed_hangup = || {
-        // SAFETY: the function may be called between fork and exec, and runs no code of ours.
+        // SAFETY: the function may be called between fork and exec, and runs no code of this
+        // program.
         unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
         Ok(())
     };
@@ -67,7 +68,7 @@ fn waiting(mut command: Command, temporary: &Path) -> (Running, ChildStdin) {
     let mut lines = BufReader::new(stderr).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("was exported for this run only")));
     assert_eq!(folders(temporary), 1);
-    // Waiting for its end would close it.
+    // Waiting for the end of the process would close its input.
     let input = running.0.stdin.take().unwrap();
     (running, input)
 }
@@ -166,7 +167,7 @@ fn an_export_that_is_stopped_at_once_leaves_its_output_whole_or_absent() {
             assert_eq!(running.0.try_wait().unwrap(), None);
             std::thread::sleep(Duration::from_millis(1));
         }
-        // The first only asks.
+        // The first signal only asks to stop.
         running.signal("INT");
         running.signal("INT");
         let code = running.code();

@@ -1,4 +1,5 @@
-//! `epitome train`: the real binary against a control plane in this process, and a real S3 server.
+//! Tests of `epitome train`: the real binary against a fake control plane in this process, and a
+//! real S3 server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Where the servers have the packed scripts of the job `news-1`.
+/// Key of the packed scripts of the job `news-1`.
 const SOURCE: &str = "jobs/news-1/source/sourcedir.tar.gz";
 
 /// A control plane, an S3 server, and a folder of scripts.
@@ -35,14 +36,13 @@ impl Stage {
         self.folder.path().join("source")
     }
 
-    /// `epitome train` with the example's settings, these before them, and a scripts' folder
-    /// beside.
+    /// `epitome train` with the example's settings after these lines, and with a folder of scripts.
     fn example(&self, before: &str) -> Command {
         let example = include_str!("../examples/train.toml");
         self.with_settings(&format!("{before}\n{example}"))
     }
 
-    /// A job for a bucket that there is.
+    /// A job for the existing bucket.
     fn job(&self) -> Command {
         let example = include_str!("../examples/train.toml");
         let example = example.replace("s3://summaries/\"", &format!("s3://{BUCKET}/jobs\""));
@@ -65,7 +65,7 @@ impl Stage {
         command
     }
 
-    /// What AWS will say of the job, look by look.
+    /// Plans the descriptions of the job that AWS gives, one per call.
     fn plan(&self, states: impl IntoIterator<Item = Value>) {
         self.aws.state().next_job = states.into_iter().collect();
     }
@@ -91,7 +91,7 @@ fn completed() -> Value {
     job
 }
 
-/// What a dry run prints.
+/// The output of a dry run.
 #[track_caller]
 fn request(command: &mut Command) -> Value {
     let output = run(command.arg("--dry-run"));
@@ -109,7 +109,7 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
         request(&mut stage.example("job_name = 'summaries-1'")),
         recorded["train"][0]["body"]
     );
-    // The same from flags alone; credentials are not needed to look.
+    // The same settings from flags alone. A dry run needs no credentials.
     let mut flags = stage.train();
     flags
         .env_remove("AWS_ACCESS_KEY_ID")
@@ -154,7 +154,7 @@ fn the_example_asks_for_what_the_estimator_asks_for() {
         .args(["--tag", "project=summaries"]);
     assert_eq!(request(&mut spot), recorded["train_spot"][0]["body"]);
 
-    // The role of the environment is for those who name none.
+    // The role of the environment is only a default.
     const OTHER: &str = "arn:aws:iam::1:role/other";
     let role = |settings: &str| {
         let mut command = stage.with_settings(settings);
@@ -202,7 +202,7 @@ fn a_job_is_sent_with_its_scripts_and_followed_to_its_model() {
     }
     assert!(!stderr.contains("Training Env"), "{stderr}");
     assert_eq!(stage.sent(), ["requirements.txt", "run_summarization.py"]);
-    // The log is asked for as boto3 asks for it.
+    // The calls for the log equal those of boto3.
     let recorded = include_str!("../fixtures/aws/requests.json");
     let recorded: Value =
         serde_json::from_str(&recorded.replace("summaries-1/", "news-1/")).unwrap();
@@ -220,7 +220,7 @@ fn a_job_is_sent_with_its_scripts_and_followed_to_its_model() {
         json!(format!("\"s3://{BUCKET}/{SOURCE}\""))
     );
 
-    // The name is taken now. Nothing is sent that would take the place of the first job's scripts.
+    // The name is taken now. Nothing is sent that would replace the scripts of the first job.
     let before = stage.s3.requests().len();
     fails(&mut stage.job(), 2, &["'news-1' already", "--job-name"]);
     assert!(stage.aws.changes().is_empty());
@@ -260,7 +260,7 @@ fn a_job_that_nobody_waits_for_is_only_started() {
     assert_eq!(text(&output.stdout), "news-1\n");
 }
 
-/// Signals of Unix.
+/// Tests of Unix signals.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_the_following_and_not_the_job() {
@@ -339,7 +339,7 @@ fn scripts_of_a_repository_are_recorded_by_their_commit() {
         assert_eq!(tags["epitome:git-commit"], **found, "{reference:?}");
         assert_eq!(tags["epitome:git-repo"], repo.display().to_string());
     }
-    // The file's own source_dir is one of the repository, where a flag names that.
+    // With --git-repo, the source_dir of the file is inside the repository.
     let of_file = request(stage.job().arg("--git-repo").arg(&repo));
     assert_eq!(tags(&of_file)["epitome:git-commit"], second);
     stage.plan([completed()]);

@@ -1,4 +1,4 @@
-//! One model in every form that its weights are saved in: the bundles are the same, byte for byte.
+//! One model with its weights saved in every form. The bundles are byte for byte the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::common::{Exported, fixture};
 use serde_json::Value;
 
-/// Every file of the bundle made from the form in `folder`, with a tokenizer beside its weights;
-/// the manifest without its record of the source.
+/// All files of the bundle made from the form in `folder`, with a tokenizer next to its weights.
+/// The manifest has no record of the source.
 fn bundle(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let work = tempfile::tempdir().unwrap();
     let source = work.path().join("checkpoint");

@@ -1,5 +1,5 @@
-//! Scaling of an endpoint: target tracking on invocations per instance, on waiting requests, or on
-//! the use of provisioned concurrency.
+//! Scaling of an endpoint with target tracking: on invocations per instance, on waiting requests,
+//! or on the use of provisioned concurrency.
 
 use serde_json::{Value, json};
 
@@ -11,41 +11,41 @@ use crate::service::Service;
 const INSTANCES: &str = "sagemaker:variant:DesiredInstanceCount";
 const PROVISIONED: &str = "sagemaker:variant:DesiredProvisionedConcurrency";
 
-/// The ends of the policies' names.
+/// Suffixes of the policies' names.
 const INVOCATIONS: &str = "invocations";
 const BACKLOG: &str = "backlog";
 const CONCURRENCY: &str = "concurrency";
 const WAKE: &str = "wake";
 const POLICIES: [&str; 4] = [INVOCATIONS, BACKLOG, CONCURRENCY, WAKE];
 
-/// Stands in printed calls for the ARN that AWS gives to a policy.
+/// Placeholder in printed calls for the ARN that AWS gives to a policy.
 const POLICY_ARN: &str = "ARN OF THE POLICY";
 
 /// The settings of a scaling policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaling {
-    /// The variant.
+    /// Name of the variant.
     pub variant: String,
-    /// Fewest instances.
+    /// Smallest number of instances.
     pub min: u32,
-    /// Most instances.
+    /// Largest number of instances.
     pub max: u32,
-    /// What to aim at.
+    /// Metric and target value.
     pub target: Target,
-    /// Seconds from one removal of instances to the next.
+    /// Shortest time in seconds between two removals of instances.
     pub scale_in_cooldown: u32,
-    /// Seconds from one addition of instances to the next.
+    /// Shortest time in seconds between two additions of instances.
     pub scale_out_cooldown: u32,
 }
 
-/// What a policy aims at.
+/// Metric and target value of a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// Invocations per minute and instance.
     Invocations(f64),
-    /// Requests that wait for each instance of an asynchronous endpoint, which may have none.
+    /// Waiting requests per instance of an asynchronous endpoint, which may have no instances.
     Backlog(f64),
-    /// The share of a serverless endpoint's provisioned concurrency that is used.
+    /// Share of a serverless endpoint's provisioned concurrency that is in use.
     Provisioned(f64),
 }
 
@@ -63,7 +63,7 @@ impl Target {
         }
     }
 
-    /// The end of the policy's name.
+    /// Suffix of the policy's name.
     fn name(self) -> &'static str {
         match self {
             Self::Invocations(_) => INVOCATIONS,
@@ -99,7 +99,7 @@ impl Scaling {
     /// The calls that set the policy.
     ///
     /// # Errors
-    /// Where a setting is invalid.
+    /// If a setting is invalid.
     pub fn calls(&self, endpoint: &str) -> Result<Vec<Call>> {
         self.validate()?;
         let scaled = of(endpoint, &self.variant, self.target.dimension());
@@ -126,8 +126,8 @@ impl Scaling {
         Ok(calls)
     }
 
-    /// The calls that give an endpoint without instances its first one when a request comes: there
-    /// is no backlog for each instance where there is no instance.
+    /// The calls that start the first instance of an endpoint without instances when a request
+    /// comes. Without instances there is no backlog per instance.
     fn wake(&self, endpoint: &str, mut policy: Value) -> [Call; 2] {
         policy["PolicyName"] = policy_name(endpoint, WAKE).into();
         policy["PolicyType"] = "StepScaling".into();
@@ -185,11 +185,11 @@ impl Scaling {
         Ok(())
     }
 
-    /// Lets AWS scale the endpoint. A second call replaces the settings: of the policies that it
-    /// sets for other targets none stays.
+    /// Makes AWS scale the endpoint. A second call replaces the settings, and removes policies for
+    /// other targets.
     ///
     /// # Errors
-    /// Where a setting is invalid, or AWS refuses the call.
+    /// If a setting is invalid, or AWS refuses the call.
     pub fn enable(&self, control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
         let mut policy = Value::Null;
         let mut earlier: Vec<String> =
@@ -225,39 +225,39 @@ fn policies(control_plane: &ControlPlane, target: &Value) -> Result<Vec<String>>
     Ok(policies.filter_map(|it| Some(it["PolicyName"].as_str()?.to_owned())).collect())
 }
 
-/// Removes the alarm that wakes an endpoint, which does not go with its policy.
+/// Removes the alarm that starts the first instance. AWS does not remove it with its policy.
 fn delete_alarm(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
     let alarm = json!({"AlarmNames": [policy_name(endpoint, WAKE)]});
     control_plane.call(Service::CloudWatch, "DeleteAlarms", &alarm).map(drop)
 }
 
-/// How AWS scales a variant.
+/// Scaling of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scaled {
-    /// Fewest instances.
+    /// Smallest number of instances.
     pub min: u64,
-    /// Most instances.
+    /// Largest number of instances.
     pub max: u64,
-    /// The variant.
+    /// Name of the variant.
     pub variant: String,
     dimension: String,
 }
 
-/// Stops the scaling. The endpoint keeps its present number of instances.
+/// Stops the scaling. The endpoint keeps its current number of instances.
 ///
 /// # Errors
-/// Where AWS refuses the call.
+/// If AWS refuses the call.
 pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
     let mut scaled = find(control_plane, endpoint)?;
     if scaled.is_empty() {
-        // AWS says best what is not there.
+        // Without a target, AWS's own error says what is missing.
         let [variant, dimension] = [VARIANT, INSTANCES].map(str::to_owned);
         scaled.push(Scaled { min: 0, max: 0, variant, dimension });
     }
     for target in scaled {
         let target = of(endpoint, &target.variant, &target.dimension);
         let policies = policies(control_plane, &target)?;
-        // The policies go with the target.
+        // AWS removes the policies with the target.
         control_plane.call(Service::AutoScaling, "DeregisterScalableTarget", &target)?;
         if policies.contains(&policy_name(endpoint, WAKE)) {
             delete_alarm(control_plane, endpoint)?;
@@ -266,10 +266,10 @@ pub fn disable(control_plane: &ControlPlane, endpoint: &str) -> Result<()> {
     Ok(())
 }
 
-/// The variants of an endpoint that AWS scales.
+/// The scaling of the endpoint's variants.
 ///
 /// # Errors
-/// Where the call fails.
+/// If the call fails.
 pub fn find(control_plane: &ControlPlane, endpoint: &str) -> Result<Vec<Scaled>> {
     const PAGES: usize = 100;
     let body = json!({"ServiceNamespace": "sagemaker"});

@@ -1,4 +1,4 @@
-//! The connection to AWS: one runtime, one source of credentials, one way to send HTTP.
+//! The connection to AWS: one runtime, one source of credentials, one HTTP client.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use tokio::time::timeout;
 
 use crate::error::{Error, Result};
 
-/// Threads that move bytes; what the bytes mean is computed elsewhere.
+/// Threads for network traffic. The data is processed elsewhere.
 const THREADS: usize = 2;
 
-/// How often waiting is interrupted to see whether the user wants to stop.
+/// Time between two checks for an interruption by the user.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Credentials that expire sooner are loaded again.
+/// Credentials with a shorter remaining lifetime are loaded again.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A connection with the credentials, the region and the endpoints of the environment.
@@ -64,7 +64,7 @@ impl Connection {
         Ok(Self { runtime: Arc::new(runtime), config: config.build() })
     }
 
-    /// The region that is called.
+    /// The region of the calls.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::BadRegion`].
@@ -84,14 +84,14 @@ impl Connection {
         &self.runtime
     }
 
-    /// The credentials to sign with. An error here says more than one from within a call.
+    /// The credentials for signatures. An error from here is clearer than one from within a call.
     pub(crate) async fn credentials(&self) -> Result<Credentials> {
         let provider = self.config.credentials_provider();
         let provider = provider.ok_or(Error::NoCredentials)?;
         Ok(provider.provide_credentials().await?)
     }
 
-    /// Waits for an answer, or until the user wants to stop.
+    /// Waits for an answer, or until the user interrupts.
     pub(crate) fn wait<T>(
         &self,
         progress: &dyn Progress,
@@ -100,7 +100,7 @@ impl Connection {
         self.wait_with(progress, answer, || {})
     }
 
-    /// Waits for an answer, or until the user wants to stop; calls `tick` now and then.
+    /// Waits for an answer, or until the user interrupts. Calls `tick` regularly.
     pub(crate) fn wait_with<T>(
         &self,
         progress: &dyn Progress,
@@ -139,7 +139,7 @@ fn is_region(region: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
-/// Keeps credentials for all clients, until shortly before they expire.
+/// Caches credentials for all clients, until shortly before they expire.
 #[derive(Clone, Debug)]
 struct CachedCredentials {
     source: SharedCredentialsProvider,

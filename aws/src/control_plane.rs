@@ -21,23 +21,23 @@ use crate::connection::{Connection, connector};
 use crate::error::{Error, Result};
 use crate::service::Service;
 
-/// Attempts at a call that meets throttling, an error of the service or a broken connection, unless
-/// the environment says otherwise.
+/// Number of attempts after throttling, a service error or a broken connection, unless the
+/// environment sets another.
 const ATTEMPTS: u32 = 3;
 /// Wait before the second attempt. It doubles with each attempt, up to the maximum.
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
 
-/// A call of the control plane, before it is made.
+/// A call of the control plane that has not been made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// AWS's name of it.
+    /// Name of the operation.
     pub operation: &'static str,
     /// The body of the call.
     pub body: Value,
 }
 
-/// Calls AWS's control plane.
+/// Client of AWS's control plane.
 #[derive(Debug)]
 pub struct ControlPlane {
     connection: Connection,
@@ -47,10 +47,10 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// The control plane of the connection's region.
+    /// Creates a client for the connection's region.
     ///
     /// # Errors
-    /// Where no region is set, or the name is invalid.
+    /// If no region is set, or the name is invalid.
     pub fn new(connection: &Connection) -> Result<Self> {
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(Duration::from_secs(10))
@@ -65,15 +65,15 @@ impl ControlPlane {
         })
     }
 
-    /// The region that is called.
+    /// The region of the calls.
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// Makes a call, and repeats it after an error that may pass.
+    /// Makes a call, and repeats it after a transient error.
     ///
     /// # Errors
-    /// Where there are no credentials or no connection, or AWS refuses the call.
+    /// If there are no credentials or no connection, or AWS refuses the call.
     pub fn call(&self, service: Service, operation: &str, body: &Value) -> Result<Value> {
         self.connection.runtime().block_on(async {
             let mut attempt = 1;
@@ -89,20 +89,20 @@ impl ControlPlane {
         })
     }
 
-    /// The pages of a list, so many at most.
+    /// At most this number of pages of a list.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Those of [`call`](Self::call).
     pub(crate) fn pages(
         &self,
         service: Service,
         operation: &str,
         body: &Value,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<Value>> {
         let mut pages = Vec::new();
         let mut body = body.clone();
-        while pages.len() < most {
+        while pages.len() < limit {
             let page = self.call(service, operation, &body)?;
             let next = page["NextToken"].as_str().filter(|next| !next.is_empty());
             let next = next.map(str::to_owned);
@@ -181,7 +181,8 @@ impl ControlPlane {
         HttpRequest::try_from(request).map_err(|error| invalid(&error))
     }
 
-    /// The service's URL. The environment or the profile may name one for it or for all services.
+    /// The URL of the service. The environment or the profile may set one for it or for all
+    /// services.
     fn url(&self, service: Service) -> String {
         let config = self.connection.config();
         let key = ServiceConfigKey::builder()
@@ -197,7 +198,7 @@ impl ControlPlane {
     }
 }
 
-/// A moment in an answer, in seconds since 1970.
+/// A time in an answer, in seconds since 1970.
 pub(crate) fn seconds(value: &Value) -> Option<f64> {
     value.as_f64()
 }
@@ -218,7 +219,7 @@ fn refusal(operation: &str, status: u16, header: Option<String>, bytes: &Bytes) 
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text =
         |names: [&str; 2]| names.iter().find_map(|name| body[name].as_str()).map(str::to_owned);
-    // com.amazon.coral.validate#ValidationException, or ValidationException:http://...
+    // Examples: com.amazon.coral.validate#ValidationException, or ValidationException:http://...
     let code =
         text(["__type", "code"]).or(header).unwrap_or_else(|| format!("HTTP status {status}"));
     let code = code.rsplit('#').next().unwrap_or_default();
@@ -238,7 +239,7 @@ fn excerpt(bytes: &Bytes) -> String {
     line.chars().take(200).collect()
 }
 
-/// Whether the same call may succeed a little later.
+/// Whether the same call may succeed later.
 fn is_transient(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } => true,

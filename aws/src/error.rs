@@ -1,4 +1,4 @@
-//! What can go wrong between this machine and AWS, one variant and one sentence each.
+//! Errors of the connection to AWS, with a message of one sentence each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use epitome_runtime::error::innermost;
 
 use crate::uri::{InvalidUri, S3Uri};
 
-/// The result of this library's functions.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something in AWS could not be done.
+/// Error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system gives no threads.
+    /// The operating system starts no threads.
     #[error("no threads can be started for the network ({0})")]
     Threads(io::Error),
     /// Neither the environment, the profile nor the machine names a region.
     #[error("no AWS region is set: set AWS_REGION, or a region in the profile")]
     NoRegion,
-    /// What is set as the region cannot be one.
+    /// The configured region is not a valid name.
     #[error("'{0}' is not an AWS region: write one such as eu-west-1")]
     BadRegion(String),
-    /// No source of credentials has any.
+    /// No source has credentials.
     #[error(
         "no AWS credentials were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
          AWS_SECRET_ACCESS_KEY, sign in, or run where a role provides them"
@@ -37,84 +37,84 @@ pub enum Error {
         .0.trim_end_matches('.')
     )]
     Credentials(String),
-    /// The credentials were valid once.
+    /// The credentials have expired.
     #[error(
         "the AWS credentials have expired: renew them, with 'aws sso login' or a new session token"
     )]
     ExpiredCredentials,
-    /// AWS does not know the credentials.
+    /// AWS rejects the credentials.
     #[error(
         "AWS does not accept the credentials ({code}): check AWS_PROFILE, or AWS_ACCESS_KEY_ID \
          and AWS_SECRET_ACCESS_KEY"
     )]
     BadCredentials {
-        /// The code that AWS gave.
+        /// AWS's error code.
         code: String,
     },
-    /// No answer, or not in time.
+    /// There was no answer, or not in time.
     #[error("{target} cannot be reached for {operation}: {problem}")]
     Unreachable {
-        /// The URL or the service that was called.
+        /// URL or service of the call.
         target: String,
-        /// The operation, and of S3 the object.
+        /// Operation; for S3 also the object.
         operation: String,
-        /// What the system said.
+        /// Message of the system.
         problem: String,
     },
     /// AWS refused the call.
     #[error("AWS refused {operation}: {}{}", describe(.code, .message), advice(.code))]
     Refused {
-        /// The operation, and of S3 the object.
+        /// Operation; for S3 also the object.
         operation: String,
-        /// The error's code, as `ValidationException`.
+        /// Error code, such as `ValidationException`.
         code: String,
-        /// What AWS says about it.
+        /// AWS's message.
         message: String,
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
     },
-    /// The answer is not one that this service gives.
+    /// The answer is not valid for this service.
     #[error("{url} answered {operation} with something that AWS does not send ({problem})")]
     BadAnswer {
-        /// The URL that was called.
+        /// URL of the call.
         url: String,
-        /// The operation.
+        /// Operation.
         operation: String,
-        /// What is wrong with the answer.
+        /// Description of the problem.
         problem: String,
     },
-    /// The container behind an endpoint answered with an error.
+    /// The container of an endpoint answered with an error.
     #[error(
         "the container answered with status {status}: {}{}",
         message.trim_end_matches('.'), log_of(*.status, .log)
     )]
     Model {
-        /// Its HTTP status.
+        /// HTTP status of the container.
         status: u16,
-        /// What it says.
+        /// Message of the container.
         message: String,
-        /// The stream of CloudWatch that its log is in.
+        /// CloudWatch stream with the container's log.
         log: Option<String>,
     },
-    /// A setting is invalid, whatever AWS says.
+    /// A setting is invalid. AWS was not asked.
     #[error("{0}")]
     Invalid(String),
-    /// What was asked for ended badly on AWS's side.
+    /// The requested work failed in AWS.
     #[error("{0}")]
     Failed(String),
-    /// The user asked to stop.
+    /// The user interrupted.
     #[error("interrupted")]
     Interrupted,
     /// A file on this machine could not be read.
     #[error("'{}' could not be read", path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
 
-    /// The text is no address on S3.
+    /// The text is not an address on S3.
     #[error(transparent)]
     Uri(#[from] InvalidUri),
     /// The address of an upload names neither an archive nor a folder.
@@ -125,13 +125,13 @@ pub enum Error {
         /// The address.
         uri: S3Uri,
     },
-    /// An object that no export wrote is where the output would go.
+    /// The destination has an object that no export wrote.
     #[error("{uri} exists and is not a bundle: choose another --output, or remove it")]
     DestinationExists {
         /// The object.
         uri: S3Uri,
     },
-    /// Somebody else wrote the object after it was looked up.
+    /// Another client wrote the object after it was looked up.
     #[error(
         "{uri} was written by somebody else meanwhile, and is left as it is: run the command again"
     )]
@@ -147,7 +147,7 @@ pub enum Error {
     Denied {
         /// The object or prefix.
         uri: S3Uri,
-        /// The permission that is missing.
+        /// The missing permission.
         action: &'static str,
     },
     /// No bucket has this name.
@@ -165,14 +165,14 @@ pub enum Error {
         /// The object or prefix.
         uri: S3Uri,
     },
-    /// The bucket is elsewhere.
+    /// The bucket is in another region.
     #[error("the bucket of {uri} is in the region {right}, not in {used}: set AWS_REGION={right}")]
     WrongRegion {
         /// The object or prefix.
         uri: S3Uri,
-        /// The region that was asked.
+        /// Region of the request.
         used: String,
-        /// The bucket's region.
+        /// Region of the bucket.
         right: String,
     },
     /// The object is in cold storage.
@@ -183,20 +183,20 @@ pub enum Error {
         /// The object.
         uri: S3Uri,
     },
-    /// Not all ranges would be of the same object.
+    /// The object changed during the download.
     #[error("{uri} was changed while it was being read: run the command again")]
     Changed {
         /// The object.
         uri: S3Uri,
     },
-    /// The server sent another number of bytes than was asked for.
+    /// The server sent another number of bytes than requested.
     #[error("{uri} arrived with a wrong length: the server sent {found} instead of {expected}")]
     Length {
         /// The object.
         uri: S3Uri,
-        /// What came.
+        /// Received length.
         found: String,
-        /// What was asked for.
+        /// Requested length.
         expected: String,
     },
     /// The bytes that arrived differ from the object that S3 stores.
@@ -207,10 +207,10 @@ pub enum Error {
     Checksum {
         /// The object.
         uri: S3Uri,
-        /// The checksum's name.
+        /// Name of the checksum.
         algorithm: &'static str,
     },
-    /// The connection broke several times in a row, and nothing arrived in between.
+    /// The connection broke several times in a row without any progress.
     #[error(
         "the connection to S3 broke {attempts} times in a row while reading {uri} at byte {at} \
          ({problem}): run the command again"
@@ -218,11 +218,11 @@ pub enum Error {
     Broken {
         /// The object.
         uri: S3Uri,
-        /// How often it broke.
+        /// Number of attempts.
         attempts: u32,
-        /// The next byte to read.
+        /// Position of the next byte.
         at: u64,
-        /// How it broke the last time.
+        /// The last problem.
         problem: String,
     },
     /// The prefix has more objects than any model has files.
@@ -230,7 +230,7 @@ pub enum Error {
     TooManyObjects {
         /// The prefix.
         uri: S3Uri,
-        /// The most that are listed.
+        /// Largest number of objects that are listed.
         limit: usize,
     },
 }
@@ -252,7 +252,7 @@ impl Error {
         Self::Io { path: path.to_owned(), source }
     }
 
-    /// What the code of a refusal says about the credentials, if it is about them.
+    /// The error for a code about the credentials, if it is one.
     pub(crate) fn of_credentials(code: &str) -> Option<Self> {
         match code {
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
@@ -268,8 +268,8 @@ impl Error {
         }
     }
 
-    /// Whether AWS says that there is no such thing.
-    pub fn is_missing(&self) -> bool {
+    /// Whether the resource does not exist in AWS.
+    pub(crate) fn is_missing(&self) -> bool {
         let Self::Refused { code, message, .. } = self else {
             return false;
         };
@@ -283,7 +283,7 @@ impl Error {
                 .any(|words| message.contains(words))
     }
 
-    /// Whether AWS says that a thing of this name exists.
+    /// Whether AWS says that a resource with this name exists.
     pub(crate) fn is_there_already(&self) -> bool {
         matches!(self, Self::Refused { message, .. }
             if ["already exist", "Cannot create already existing"]
@@ -291,12 +291,12 @@ impl Error {
                 .any(|words| message.contains(words)))
     }
 
-    /// Whether the user asked to stop.
+    /// Whether the user interrupted.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted)
     }
 
-    /// Whether the command was called wrongly: the same call can never succeed.
+    /// Whether the command was called wrongly, so that the same call can never succeed.
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
@@ -317,7 +317,7 @@ fn describe(code: &str, message: &str) -> String {
     if message.is_empty() { code.to_owned() } else { format!("{message} ({code})") }
 }
 
-/// Where to read more, when the container itself is at fault.
+/// Names the log, if the container itself failed.
 fn log_of(status: u16, log: &Option<String>) -> String {
     match log {
         Some(log) if status >= 500 => format!(" (its log: {log})"),
@@ -325,7 +325,7 @@ fn log_of(status: u16, log: &Option<String>) -> String {
     }
 }
 
-/// What helps, where the code of an error alone tells.
+/// Advice that follows from the error code alone.
 fn advice(code: &str) -> &'static str {
     match code {
         "RequestExpired" | "RequestTimeTooSkewed" => ": set this machine's clock",
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn only_what_is_not_there_is_missing() {
-        // SageMaker's and moto's words.
+        // Messages of SageMaker and moto.
         for message in [
             "Could not find endpoint \"arn:aws:sagemaker:eu-west-1:1:endpoint/a\".",
             "Could not find model \"arn:aws:sagemaker:eu-west-1:1:model/a\".",

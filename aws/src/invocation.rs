@@ -1,4 +1,4 @@
-//! Calling an endpoint, in AWS or on this machine.
+//! Calls of an endpoint, in AWS or on this machine.
 
 use std::error::Error as StdError;
 
@@ -22,10 +22,10 @@ use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
 const JSON: &str = "application/json";
-/// A server on this machine asks for no region; signatures need one.
+/// Region for signatures of calls to a server on this machine.
 const LOCAL_REGION: &str = "us-east-1";
 
-/// Calls one endpoint.
+/// Client of one endpoint.
 pub struct Invoker {
     connection: Connection,
     client: Client,
@@ -33,13 +33,13 @@ pub struct Invoker {
 }
 
 impl Invoker {
-    /// Calls of the endpoint `endpoint`; at `url`, in place of AWS, where one is given:
-    /// `epitome serve` answers there as AWS would, and takes any credentials.
+    /// Creates a client of the endpoint `endpoint`. With `url` it calls that server in place of
+    /// AWS: `epitome serve` answers like AWS, and accepts any credentials.
     ///
     /// # Errors
-    /// Where AWS is meant, and no region or credentials are set.
+    /// If AWS is called and the region or credentials are missing.
     pub fn new(connection: &Connection, endpoint: &str, url: Option<&str>) -> Result<Self> {
-        // A summary may take longer than a stalled download would.
+        // A summary may take longer than the timeout for stalled downloads.
         let mut builder = Builder::from(connection.config())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         match connection.region() {
@@ -70,16 +70,16 @@ impl Invoker {
     /// The summaries of one text, best first.
     ///
     /// # Errors
-    /// What AWS, or the container behind it, says against it.
+    /// Errors of AWS and of the container.
     pub fn summarize(&self, text: &str, parameters: &Map<String, Value>) -> Result<Vec<String>> {
         let body = json!({"inputs": text, "parameters": parameters});
         self.read_answer(&self.call(body.to_string().into_bytes())?)
     }
 
-    /// The answer to a body of JSON, as it comes.
+    /// The raw answer to a JSON body.
     ///
     /// # Errors
-    /// What AWS, or the container behind it, says against it.
+    /// Errors of AWS and of the container.
     pub fn call(&self, body: Vec<u8>) -> Result<Vec<u8>> {
         let call = self
             .client
@@ -93,11 +93,11 @@ impl Invoker {
         Ok(answer.body.map(Blob::into_inner).unwrap_or_default())
     }
 
-    /// Has an asynchronous endpoint work on a request that lies on S3.
+    /// Makes an asynchronous endpoint work on a request on S3.
     ///
     /// # Errors
-    /// What AWS says against it.
-    pub fn call_later(&self, request: &S3Uri, id: &str) -> Result<AsyncCall> {
+    /// Errors of AWS.
+    pub fn call_async(&self, request: &S3Uri, id: &str) -> Result<AsyncCall> {
         const OPERATION: &str = "InvokeEndpointAsync";
         let call = self
             .client
@@ -118,10 +118,10 @@ impl Invoker {
         Ok(AsyncCall { output: answers, failure: place(answer.failure_location)? })
     }
 
-    /// The summaries in an answer that an asynchronous endpoint left, best first.
+    /// The summaries in an answer of an asynchronous endpoint, best first.
     ///
     /// # Errors
-    /// Where the answer holds none.
+    /// If the answer has none.
     pub fn read_answer(&self, bytes: &[u8]) -> Result<Vec<String>> {
         summaries(bytes).ok_or_else(|| {
             let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
@@ -129,10 +129,10 @@ impl Invoker {
         })
     }
 
-    /// The summary of one text, piece by piece as it is decoded.
+    /// The summary of one text, piece by piece while it is decoded.
     ///
     /// # Errors
-    /// As [`summarize`](Self::summarize); and where the stream breaks off.
+    /// Those of [`summarize`](Self::summarize), and a stream that breaks off.
     pub fn stream(
         &self,
         text: &str,
@@ -146,11 +146,11 @@ impl Invoker {
         })
     }
 
-    /// The answer to a body of JSON in the format `accept`, piece by piece as it comes, for as long
-    /// as `piece` returns true.
+    /// The answer to a JSON body in the format `accept`, piece by piece, until `piece` returns
+    /// false.
     ///
     /// # Errors
-    /// As [`call`](Self::call); and where the stream breaks off.
+    /// Those of [`call`](Self::call), and a stream that breaks off.
     pub fn call_streaming(
         &self,
         body: Vec<u8>,
@@ -217,16 +217,16 @@ impl Invoker {
     }
 }
 
-/// Where the answer to a request comes that an asynchronous endpoint works on.
+/// The result of an asynchronous call, by its addresses on S3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AsyncCall {
-    /// The answer.
+    /// Address of the answer.
     pub output: S3Uri,
-    /// The error, if there is no answer.
+    /// Address of the error, if there is no answer.
     pub failure: Option<S3Uri>,
 }
 
-/// An error that may be the container's.
+/// An error that may come from the container.
 trait OfModel {
     fn of_model(&self) -> Option<&ModelError>;
 }
@@ -257,7 +257,7 @@ impl OfModel for InvokeEndpointWithResponseStreamError {
 
 fn model_failure(error: &ModelError) -> Error {
     let original = error.original_message().or(error.message()).unwrap_or_default();
-    // The container's own words, out of the JSON that it put them into.
+    // Extracts the container's message from its JSON.
     let body: Value = serde_json::from_str(original).unwrap_or_default();
     Error::Model {
         status: error.original_status_code().and_then(|code| u16::try_from(code).ok()).unwrap_or(0),
@@ -266,8 +266,8 @@ fn model_failure(error: &ModelError) -> Error {
     }
 }
 
-/// The texts in an answer: an object, or a list of objects, with the field that pipelines of
-/// transformers use.
+/// The texts in an answer: an object or a list of objects, with the field of transformers'
+/// pipelines.
 fn summaries(bytes: &[u8]) -> Option<Vec<String>> {
     let of_one = |answer: &Value| {
         let text = answer["summary_text"].as_str().or(answer["generated_text"].as_str());

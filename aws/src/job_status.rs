@@ -1,24 +1,24 @@
-//! How far a job is, of training or of batch transform.
+//! Status of a training or batch transform job.
 
-/// How far a job is.
+/// Status of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobStatus {
-    /// It is being started, or runs.
+    /// The job is starting or running.
     InProgress,
-    /// It is done.
+    /// The job has completed.
     Completed,
-    /// It failed: the job says why.
+    /// The job has failed. Its failure reason says why.
     Failed,
-    /// It is being stopped.
+    /// The job is stopping.
     Stopping,
-    /// It was stopped. What it saved before may exist.
+    /// The job was stopped. It may have saved outputs before.
     Stopped,
-    /// Any other state, by AWS's name.
+    /// Another status, by AWS's name.
     Other(String),
 }
 
 impl JobStatus {
-    /// The status that AWS names.
+    /// The status with this name in AWS.
     pub(crate) fn of(name: &str) -> Self {
         match name {
             "InProgress" => Self::InProgress,
@@ -30,7 +30,7 @@ impl JobStatus {
         }
     }
 
-    /// Whether nothing more happens.
+    /// Whether the status is final.
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Stopped)
     }

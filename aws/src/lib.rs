@@ -1,23 +1,22 @@
-//! The AWS side: S3, training jobs, endpoints and their scaling, and calls of an endpoint.
+//! Clients of AWS: S3, training jobs, endpoints and their scaling, and calls of an endpoint.
 //!
 //! A [`Connection`] has the credentials, region and endpoint URLs that every AWS SDK and the `aws`
-//! command would use; [`S3`], [`ControlPlane`] and [`Invoker`] use it. Everything blocks: a command
-//! does one thing after another.
+//! command would use. [`S3`], [`ControlPlane`] and [`Invoker`] use it. All calls block.
 //!
-//! | module | holds |
+//! | module | content |
 //! | --- | --- |
 //! | `connection` | runtime, credentials, HTTP |
-//! | `error` | what can go wrong |
-//! | `s3`, `uri` | objects that are fetched, bundles and files that are sent |
+//! | `error` | errors |
+//! | `s3`, `uri` | downloads of objects, uploads of bundles and files |
 //! | `control_plane`, `service` | signed JSON calls of SageMaker, CloudWatch, Auto Scaling |
-//! | [`training`] | a training job: what it is asked for, and how it is followed |
-//! | [`deployment`] | a model, its configuration and its endpoint: made, updated, removed |
-//! | [`transform`] | a batch transform job: its files, how it is followed, what failed |
-//! | [`autoscaling`] | how many instances an endpoint has |
+//! | [`training`] | training jobs: settings, start, log, artifact |
+//! | [`deployment`] | models, configurations and endpoints: creation, update, removal |
+//! | [`transform`] | batch transform jobs: settings, files, start, failures |
+//! | [`autoscaling`] | scaling of an endpoint |
 //! | [`status`] | endpoints with their last hour, jobs, logs |
-//! | [`image`] | the container's image in ECR |
+//! | [`image`] | the container image in ECR |
 //! | `invocation` | calls of an endpoint |
-//! | `model`, `job_status`, `names`, `tags`, `polling` | what the modules above share |
+//! | `model`, `job_status`, `names`, `tags`, `polling` | shared by the modules above |
 
 pub mod autoscaling;
 mod connection;

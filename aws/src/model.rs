@@ -1,4 +1,4 @@
-//! A model in SageMaker: an image, a bundle on S3, and how the container runs.
+//! A model in SageMaker: an image, a bundle on S3, and the settings of the container.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -13,31 +13,31 @@ use crate::tags::tags;
 /// The settings of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelSpec {
-    /// The image, by its URI in ECR.
+    /// URI of the image in ECR.
     pub image: String,
     /// `s3://` URL of the `model.tar.gz`.
     pub data: String,
-    /// The role that the container runs as, by its ARN.
+    /// ARN of the role that the container runs as.
     pub role: String,
     /// Environment variables of the container.
     pub environment: BTreeMap<String, String>,
-    /// The network that the container runs in; AWS's own where none is given.
+    /// Network of the container; by default AWS's own.
     pub network: Option<Network>,
-    /// Whether the container can reach nothing, not even S3.
+    /// Whether the container has no network, not even access to S3.
     pub network_isolation: bool,
 }
 
 /// A network of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// Subnets, by their ids.
+    /// Ids of the subnets.
     pub subnets: Vec<String>,
-    /// Security groups, by their ids.
+    /// Ids of the security groups.
     pub security_groups: Vec<String>,
 }
 
 impl Network {
-    /// As `VpcConfig` has it.
+    /// The `VpcConfig`.
     pub(crate) fn describe(&self) -> Value {
         json!({"Subnets": self.subnets, "SecurityGroupIds": self.security_groups})
     }
@@ -46,7 +46,7 @@ impl Network {
 impl FromStr for Network {
     type Err = String;
 
-    /// Reads ids with commas between them, as `subnet-1,subnet-2,sg-1`.
+    /// Parses ids that are separated by commas, such as `subnet-1,subnet-2,sg-1`.
     fn from_str(text: &str) -> Result<Self, String> {
         let ids = text.split(',').map(|id| id.trim().to_owned());
         let (security_groups, subnets): (Vec<_>, Vec<_>) =
@@ -63,7 +63,7 @@ impl ModelSpec {
     /// The body of CreateModel without the name.
     ///
     /// # Errors
-    /// Where a setting is invalid.
+    /// If a setting is invalid.
     pub(crate) fn body(&self) -> Result<Value> {
         let (data, role) = (&self.data, &self.role);
         if !data.starts_with("s3://") {
@@ -87,7 +87,7 @@ impl ModelSpec {
         Ok(body)
     }
 
-    /// The container, as `PrimaryContainer` has it.
+    /// The `PrimaryContainer`.
     pub(crate) fn container(&self) -> Value {
         json!({
             "Image": self.image,
@@ -96,7 +96,7 @@ impl ModelSpec {
         })
     }
 
-    /// The call that makes the model.
+    /// The call that creates the model.
     pub(crate) fn step(&self, name: &str, marks: &BTreeMap<String, String>) -> Result<Step> {
         let mut body = self.body()?;
         body["ModelName"] = name.into();
@@ -107,7 +107,7 @@ impl ModelSpec {
     }
 }
 
-/// Removes a model; one that is gone is no error.
+/// Removes a model. A missing model is no error.
 pub(crate) fn delete(control_plane: &ControlPlane, name: &str) -> Result<()> {
     let body = json!({"ModelName": name});
     match control_plane.call(Service::SageMaker, "DeleteModel", &body) {

@@ -8,16 +8,17 @@ use aws_smithy_types::date_time::Format;
 
 use crate::error::{Error, Result};
 
-/// The variant that every endpoint has, under the name that SageMaker's SDK gives it.
+/// The usual name of an endpoint's only variant, as in SageMaker's SDK.
 pub const VARIANT: &str = "AllTraffic";
 
-/// Longest name of an endpoint: AWS allows 63, of which models and configurations need nine.
+/// Longest name of an endpoint. AWS allows 63 characters, of which models and configurations need
+/// nine for their digest.
 pub(crate) const MAX_NAME: usize = 54;
 
-/// Digits of the digest in the name of a model or configuration.
+/// Number of digits of the digest in the name of a model or configuration.
 const DIGITS: usize = 8;
 
-/// Whether a name is valid for an endpoint, and short enough to append a digest.
+/// Whether a name is valid for an endpoint, and short enough for the digest after it.
 pub(crate) fn is_endpoint_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME
@@ -26,7 +27,7 @@ pub(crate) fn is_endpoint_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// An error unless AWS allows a job of this name.
+/// Returns an error unless AWS allows a job with this name.
 pub(crate) fn require_job_name(name: &str) -> Result<()> {
     let sound = !name.is_empty()
         && name.len() <= 63
@@ -41,7 +42,7 @@ pub(crate) fn require_job_name(name: &str) -> Result<()> {
     }
 }
 
-/// A name for a job that has none: the time names it.
+/// The default name of a job, which contains the time.
 pub fn job_name_at(prefix: &str, now: SystemTime) -> String {
     let time = DateTime::from(now).fmt(Format::DateTimeWithOffset).unwrap_or_default();
     let digits: String =
@@ -54,12 +55,12 @@ pub(crate) fn name_of(endpoint: &str, digest: &str) -> String {
     format!("{endpoint}-{}", &digest[..DIGITS])
 }
 
-/// Whether the name of a model or configuration is the endpoint's and a digest.
+/// Whether a name consists of the endpoint's name and a digest.
 pub(crate) fn is_ours(endpoint: &str, name: &str) -> bool {
     endpoint_of(name) == Some(endpoint)
 }
 
-/// The endpoint that a model or configuration may have been made for, by its name.
+/// The endpoint whose deployment may have created a model or configuration with this name.
 pub(crate) fn endpoint_of(name: &str) -> Option<&str> {
     let (endpoint, digest) = name.rsplit_once('-')?;
     let is_digest = digest.len() == DIGITS

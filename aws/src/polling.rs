@@ -1,4 +1,4 @@
-//! Waiting for something that AWS does, by asking again and again.
+//! Waits for AWS by polling.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,23 +7,23 @@ use epitome_runtime::Progress;
 
 use crate::error::{Error, Result};
 
-/// How often the wish to stop is checked.
+/// Time between two checks for an interruption by the user.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How something is waited for.
+/// Settings of polling.
 #[derive(Clone, Copy)]
 pub struct Polling<'a> {
-    /// Time between two questions.
+    /// Time between two polls.
     pub interval: Duration,
-    /// Is told each state that AWS names; can stop the waiting.
+    /// Receives each new state; can stop the wait.
     pub progress: &'a dyn Progress,
 }
 
 impl Polling<'_> {
-    /// Waits until the next question.
+    /// Waits until the next poll.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] as soon as the user asked to stop.
+    /// [`Error::Interrupted`] as soon as the user interrupts.
     pub(crate) fn pause(&self) -> Result<()> {
         let end = Instant::now() + self.interval;
         loop {

@@ -1,6 +1,6 @@
 //! The services of the control plane and their URLs.
 
-/// A service that speaks AWS's JSON protocol.
+/// A service with AWS's JSON protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Amazon SageMaker.
@@ -16,7 +16,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// Its name in `AWS_ENDPOINT_URL_...` and in profiles.
+    /// Name of the service in `AWS_ENDPOINT_URL_...` and in profiles.
     pub(super) fn id(self) -> &'static str {
         match self {
             Self::SageMaker => "SageMaker",
@@ -27,7 +27,7 @@ impl Service {
         }
     }
 
-    /// Its name in signatures.
+    /// Name of the service in signatures.
     pub(super) fn signing_name(self) -> &'static str {
         match self {
             Self::SageMaker => "sagemaker",
@@ -38,7 +38,7 @@ impl Service {
         }
     }
 
-    /// The media type of its bodies.
+    /// Media type of the bodies.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::CloudWatch => "application/x-amz-json-1.0",
@@ -76,7 +76,7 @@ impl Service {
     }
 }
 
-/// The domain of AWS's hosts in a region: each partition has its own.
+/// The domain of AWS's hosts in a region, which depends on the partition.
 pub(super) fn domain(region: &str) -> &'static str {
     const PARTITIONS: [(&str, &str); 6] = [
         ("cn-", "amazonaws.com.cn"),

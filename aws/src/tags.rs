@@ -1,4 +1,4 @@
-//! Tags of what is made in AWS.
+//! Tags of AWS resources.
 
 use std::collections::BTreeMap;
 

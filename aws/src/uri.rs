@@ -19,7 +19,7 @@ pub struct S3Uri {
 }
 
 impl S3Uri {
-    /// What every address begins with.
+    /// Scheme at the start of every address.
     pub const SCHEME: &'static str = "s3://";
 
     /// The bucket's name, or an access point's alias.
@@ -27,17 +27,17 @@ impl S3Uri {
         &self.bucket
     }
 
-    /// The key of the object, or the prefix; empty for the whole bucket.
+    /// The key of the object, or the prefix. Empty for the whole bucket.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Whether the address is one of a folder: a prefix that ends in a slash, or a bucket.
-    pub fn is_folder(&self) -> bool {
+    /// Whether the address is a folder: a prefix that ends in a slash, or a bucket.
+    pub(crate) fn is_folder(&self) -> bool {
         self.key.is_empty() || self.key.ends_with('/')
     }
 
-    /// The address of `name` in this folder; the slash between them may be missing.
+    /// The address of `name` in this folder. Adds a missing slash between them.
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         let slash = if self.is_folder() { "" } else { "/" };
@@ -45,7 +45,7 @@ impl S3Uri {
     }
 }
 
-/// A text that is no address on S3.
+/// Error of a text that is no address on S3.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not an address on S3 ({problem}): write s3://BUCKET/KEY")]
 pub struct InvalidUri {
@@ -62,7 +62,7 @@ impl FromStr for S3Uri {
             text.strip_prefix(Self::SCHEME).ok_or_else(|| wrong("it does not begin with s3://"))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        // Names from before 2018 may be longer than today's 63 and have underscores.
+        // Names from before 2018 may have underscores, and more than the 63 characters of today.
         if !(3..=255).contains(&bucket.len()) || !bucket.bytes().all(is_name) {
             return Err(wrong(
                 "the name of a bucket has 3 to 63 letters, digits, dots and hyphens",

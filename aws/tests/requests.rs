@@ -1,4 +1,5 @@
-//! What is sent to AWS, against what AWS's Python SDKs send (`fixtures/aws/record_requests.py`).
+//! Compares the requests to AWS with those of AWS's Python SDKs
+//! (`fixtures/aws/record_requests.py`).
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/0";
 
 type Call = (String, Value);
 
-/// The recorded calls of a case: operations, and bodies.
+/// The recorded calls of a case: operations and bodies.
 fn recorded(case: &str) -> Vec<Call> {
     let all = include_str!("../../fixtures/aws/requests.json");
     let all: Value = serde_json::from_str(all).unwrap();
@@ -33,7 +34,7 @@ fn recorded(case: &str) -> Vec<Call> {
     calls.iter().map(call).collect()
 }
 
-/// The tutorial's job, as `record_requests.py` asks the estimator for it.
+/// The training job of the tutorial, as in `record_requests.py`.
 fn tutorial(name: &str) -> Value {
     json!({
         "job_name": name,
@@ -216,7 +217,7 @@ fn instances(instance_type: &str, count: u32) -> Hosting {
     Hosting::Instances { instance_type: instance_type.into(), count }
 }
 
-/// The body with names, which are everyone's own, made alike.
+/// Replaces names that differ between the two programs.
 fn anonymous(value: &Value) -> Value {
     const OWN: [&str; 5] =
         ["ModelName", "EndpointConfigName", "EndpointName", "AlarmActions", "S3FailurePath"];
@@ -288,7 +289,7 @@ fn endpoints_are_made_with_the_calls_of_the_python_sdk() {
         let steps = spec.steps().unwrap();
         assert_eq!(calls(&steps), recorded_calls(case), "{case}");
     }
-    // An update makes its model as a creation does; the SDK was given one that was there.
+    // An update creates its model like a creation does. The SDK got a model that existed.
     let steps = deployment(instances("ml.m5.2xlarge", 2)).update_steps();
     assert_eq!(calls(&steps.unwrap()[1..]), recorded_calls("update"));
 }
@@ -315,7 +316,7 @@ fn variants_share_an_endpoint_with_the_calls_of_the_python_sdk() {
     assert_eq!(calls(&steps[2..]), recorded_calls("deploy_variants"));
     let shifted = compared([0.5, 0.5]);
     assert_eq!(recorded("shift")[0].1, shifted.weights());
-    // Weights are changed in place, so they make no other configuration.
+    // Other weights give the same configuration, since they are changed in place.
     let name = |spec: &DeploymentSpec| spec.steps().unwrap()[2].body["EndpointConfigName"].clone();
     assert_eq!(name(&shifted), name(&compared([0.9, 0.1])));
     for bad in [compared([0.0, 0.0]), compared([-1.0, 2.0]), compared([f64::NAN, 1.0])] {
@@ -383,7 +384,7 @@ fn transform_jobs_are_what_the_transformer_asks_for() {
     };
     assert_eq!(calls(&plain.steps().unwrap()), recorded_calls("transform"));
     let mut recorded = recorded_calls("transform_joined");
-    // The container has its environment from the model.
+    // The container gets its environment from the model.
     recorded[0].1.as_object_mut().unwrap().remove("Environment");
     assert_eq!(calls(&joined.steps().unwrap()[1..]), recorded);
 

@@ -1,5 +1,5 @@
-//! The two graphs alone: the encoder by the length of the source, a decoder step by beams and by
-//! how much is in the cache.
+//! Benchmarks of the two graphs alone: the encoder by source length, and a decoder step by beams
+//! and cache length.
 
 mod common;
 
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use epitome_runtime::Summarizer;
 
-/// Steps that are timed at one length of the cache before it is filled anew.
+/// Number of timed steps at one cache length before the cache is filled again.
 const STEPS: usize = 8;
-/// Tokens of the source that a decoder step attends to.
+/// Number of source tokens that a decoder step attends to.
 const SOURCE: usize = 128;
 
-/// Token ids of a source; which ones does not matter for the time.
+/// Token ids of a source. Their values do not influence the time.
 fn source(length: usize) -> Vec<u32> {
     (0..length as u32).map(|token| 110 + token % 90).collect()
 }
@@ -45,7 +45,7 @@ fn decoder_step(criterion: &mut Criterion, model: &common::Model) {
     let mut group = criterion.benchmark_group(format!("decoder-step/{}", model.name));
     for beams in [1, 2, 4, 8] {
         for cached in [0, 32, 128] {
-            // Filling the cache takes longer than what is timed.
+            // Filling the cache takes longer than the timed steps.
             if cached + STEPS > longest || (common::fast() && cached > 32) {
                 break;
             }

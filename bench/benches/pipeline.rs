@@ -1,4 +1,4 @@
-//! What comes before the first summary: tokenizing, exporting and loading.
+//! Benchmarks of the work before the first summary: tokenizing, exporting and loading.
 
 mod common;
 
@@ -7,7 +7,7 @@ use epitome_bench::fixtures;
 use epitome_bench::models::Exported;
 use epitome_runtime::Summarizer;
 
-/// Copies of the documents that make one long text.
+/// Number of copies of the documents in one long text.
 const REPEATS: [usize; 2] = [1, 16];
 
 fn tokenizer(criterion: &mut Criterion) {

@@ -1,4 +1,5 @@
-//! The search loop alone, over mock logits of a vocabulary of 96,103: no model, no ONNX Runtime.
+//! Benchmarks of the search alone, over mock logits of a vocabulary of 96,103, without ONNX
+//! Runtime.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Whole summaries over `length_penalty`, beams and `early_stopping`. What the settings change
-//! beside the time (steps, tokens, length, ROUGE) is printed with each point.
+//! Benchmarks of whole summaries over `length_penalty`, beams and `early_stopping`. Prints steps,
+//! tokens, length and ROUGE with each point.
 
 mod common;
 
@@ -9,7 +9,7 @@ use epitome_evaluation::rouge::{Rouge, Scorer};
 use epitome_evaluation::settings::Setting;
 use epitome_runtime::Summarizer;
 
-/// What one pass over the documents comes to.
+/// Totals of one pass over the documents.
 struct Pass {
     steps: usize,
     tokens: usize,

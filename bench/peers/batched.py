@@ -66,7 +66,7 @@ def arguments():
 
 
 def texts(options, count, length):
-    """Words of the model's tokenizer; no special token among them."""
+    """A text of words of the model's tokenizer, without special tokens."""
     draw, vocab = random.Random(length), models.SHAPES[options.model].vocab
     word = lambda: models.word(draw.randrange(4, vocab))
     return [" ".join(word() for _ in range(length - 1)) for _ in range(count)]
@@ -78,7 +78,7 @@ def parameters(options, beams):
 
 
 class Server:
-    """A server's process. It ends with the `with` that holds it."""
+    """The process of a server. It ends with its `with` block."""
 
     def __init__(self, name, command, port):
         self.name, self.port = name, port
@@ -104,7 +104,7 @@ def epitome_servers(options):
     for number, (name, binary) in enumerate(builds):
         if binary is None:
             continue
-        # A build reads the bundles that it wrote.
+        # Each build reads its own bundles.
         folder = options.work if number == 0 else options.work / "before"
         if number and not (folder / options.model / "hf").exists():
             (folder / options.model).mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def settings(options):
 
 
 def best_setting(options, documents):
-    """The setting that is quickest. Some would not fill their batches with fewer documents."""
+    """The fastest setting. With fewer documents some settings would not fill their batches."""
     rates = {}
     for setting in settings(options):
         translator = Translator(options, setting)
@@ -241,7 +241,7 @@ async def ask(port, options, number, texts, waits):
 
 
 async def capacity(port, options, texts):
-    """Answers a second with as many clients as fill a batch."""
+    """Answers per second with as many clients as fill a batch."""
     end, answered = time.perf_counter() + options.seconds, 0
 
     async def client(number):
@@ -259,7 +259,7 @@ async def capacity(port, options, texts):
 
 
 async def load(port, options, texts, rate, streams):
-    """Figures of requests at random times."""
+    """Measurements of requests at random times."""
     draw, waits, start = random.Random(1), [] if streams else None, time.perf_counter()
     asked, at = [], 0.0
     for number in itertools.count():

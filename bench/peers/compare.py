@@ -104,7 +104,7 @@ def arguments():
 
 
 class Results:
-    """Measurements of this build of epitome, each written as soon as it is made."""
+    """Measurements of this build of epitome. Each is written as soon as it is made."""
 
     def __init__(self, options):
         options.output.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class Budget:
 
 
 class BudgetSpent(Exception):
-    """There is no time left."""
+    """The time budget is used up."""
 
 
 def engines(model, options):
@@ -147,7 +147,7 @@ def engines(model, options):
 
 
 def token_ids(shape, batch, length):
-    """The same for every engine and run; no special token among them but the end."""
+    """Source tokens, the same for every engine and run. The end token is the only special one."""
     generator = random.Random(length)
     return [
         [generator.randrange(4, shape.vocab) for _ in range(length - 1)] + [shape.eos]
@@ -156,7 +156,7 @@ def token_ids(shape, batch, length):
 
 
 def measurement(what, model, threads, engine, **more):
-    """What tells a measurement from others."""
+    """The key of a measurement."""
     return dict(
         what=what,
         model=model,
@@ -195,7 +195,7 @@ def measure_speed(model, threads, options, results, budget):
         for (batch, source, beams), number in missing:
             ids = token_ids(SHAPES[model], batch, source)
             if warm != (batch, source, beams):
-                # The first run of a shape allocates what later ones find.
+                # The first run of a shape allocates buffers that later runs reuse.
                 for worker in workers.values():
                     worker.generate(ids, beams, SHORT)
                 warm = (batch, source, beams)
@@ -203,7 +203,7 @@ def measure_speed(model, threads, options, results, budget):
             for engine, worker in workers.items():
                 budget.check()
                 if threads > 1:
-                    # Idle threads of the engine before may spin for a while.
+                    # Idle threads of the previous engine may spin for a while.
                     time.sleep(0.3)
                 short, whole = (
                     worker.generate(ids, beams, tokens) for tokens in (SHORT, options.tokens)
@@ -229,7 +229,7 @@ def measure_speed(model, threads, options, results, budget):
 
 
 def measure_load(model, threads, options, results, budget):
-    """Fresh processes, in turn."""
+    """Measures loading in fresh processes, in turn."""
     shape = SHAPES[model]
     for number in range(options.rounds):
         for engine in engines(model, options):
@@ -264,7 +264,7 @@ def measure_load(model, threads, options, results, budget):
 
 
 def measure_memory(model, threads, options, results, budget):
-    """A fresh process for each source."""
+    """Measures memory in a fresh process for each source."""
     beams, tokens = options.beams[0], options.tokens
     for source, engine in itertools.product(options.source, engines(model, options)):
         shape = dict(source=source, beams=beams, tokens=tokens)

@@ -21,7 +21,7 @@ class Engine:
     precision: str
 
     def prepare(self, model, options):
-        """The folder that it loads, made where it is missing."""
+        """The folder that it loads. Creates a missing one."""
         match self.name:
             case "epitome":
                 return models.epitome(
@@ -78,7 +78,7 @@ def optimum(model, options):
 
 
 class Worker:
-    """An engine's process. It ends with the `with` that holds it."""
+    """The process of an engine. It ends with its `with` block."""
 
     def __init__(self, command, threads):
         cores = sorted(os.sched_getaffinity(0))[:threads]
@@ -113,7 +113,7 @@ class Worker:
         return self.ask(op="load")["seconds"]
 
     def generate(self, ids, beams, tokens):
-        """Seconds. An engine that made another number of tokens cannot be compared."""
+        """Seconds of a generation. Raises an error for a wrong number of tokens."""
         answer = self.ask(op="generate", ids=ids, beams=beams, tokens=tokens)
         if answer["steps"] != tokens:
             raise EngineFailed(f"{self.engine} generated {answer['steps']} tokens, not {tokens}")
@@ -124,7 +124,7 @@ class Worker:
         return time.perf_counter() - self.begun
 
     def peak_resident(self):
-        """Bytes of memory that were resident at most, mapped files included."""
+        """Peak resident memory in bytes, including mapped files."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
@@ -142,4 +142,4 @@ class Worker:
 
 
 class EngineFailed(Exception):
-    """An engine ended, or did not do what was asked."""
+    """An engine ended, or gave a wrong result."""

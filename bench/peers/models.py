@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes that speed depends on, and what else a configuration needs."""
+    """The sizes that speed depends on, and further fields of a configuration."""
 
     model_type: str
     vocab: int
@@ -28,15 +28,15 @@ class Shape:
     pad: int
     eos: int
     start: int
-    # Positions to either side that an encoder's token sees, where it does not see everything, and
-    # the tokens of a block that all see as one.
+    # Window of local attention to either side, and the number of tokens in a block of global
+    # attention.
     reach: int | None = None
     global_block: int | None = None
-    # Tokens that all see and that see all.
+    # Number of tokens with global attention.
     global_tokens: int = 0
     head: int = 64
     kv_heads: int | None = None
-    # Experts of every layer of so many, and how many of them each token has.
+    # Number of experts in a layer, every how many layers, and number of experts of a token.
     experts: int = 1
     sparse_step: int = 1
     choices: int = 1
@@ -47,16 +47,16 @@ class Shape:
 
     @property
     def inner(self):
-        """Size of the queries of one position."""
+        """Size of the queries of a token."""
         return self.heads * self.head
 
     @property
     def kv_inner(self):
-        """Size of the keys, or values, of one position."""
+        """Size of the keys, or values, of a token."""
         return (self.kv_heads or self.heads) * self.head
 
     def layer_weights(self, layers, choices):
-        """Weights of so many layers without cross-attention, with so many of their experts."""
+        """Number of weights of `layers` layers without cross-attention, with `choices` experts."""
         attention = 2 * self.hidden * (self.inner + self.kv_inner)
         gated = self.activation.startswith("gated") or self.model_type == "t5gemma2"
         expert = (3 if gated else 2) * self.hidden * self.ffn
@@ -64,8 +64,9 @@ class Shape:
         return layers * attention + (layers - sparse + sparse * choices) * expert
 
     def step_weights(self):
-        """Weights that a decoder step reads at least, where all rows have the same experts. Without
-        the layers that compute cross-attention's keys and values: these belong to the encoder."""
+        """Smallest number of weights that a decoder step reads, if all rows have the same experts.
+        Excludes the layers that compute cross-attention's keys and values: they belong to the
+        encoder."""
         merged = self.model_type == "t5gemma2"  # cross-attention has no weights of its own
         cross_attention = 0 if merged else 2 * self.hidden * self.inner
         return (
@@ -211,7 +212,7 @@ class Shape:
             forced_eos_token_id=None,
             forced_bos_token_id=None,
             scale_embedding="pegasus" in self.model_type,
-            # As the published checkpoints say; CTranslate2's converter asks for it.
+            # The value of the published checkpoints, which CTranslate2's converter needs.
             normalize_before=self.model_type == "pegasus",
             normalize_embedding=self.model_type != "pegasus",
         ) | more.get(self.model_type, {})
@@ -302,7 +303,7 @@ SHAPES = {
 def checkpoint(name, folder):
     """The HuggingFace folder of a model, made where it is missing."""
     path = folder / name / "hf"
-    # Models of before had other words.
+    # The vocabulary of an older model may differ.
     if path.is_dir() and words(path)[0] != word(0):
         shutil.rmtree(path.parent)
     if not path.is_dir():
@@ -320,7 +321,7 @@ def write_checkpoint(shape, folder):
     fields = shape.config()
     config = transformers.AutoConfig.for_model(fields.pop("model_type"), **fields)
     model = transformers.AutoModelForSeq2SeqLM.from_config(config, dtype=torch.float32)
-    # A search without settings of its own: each run says how long it is.
+    # Generation defaults without limits: each run sets its own length.
     model.generation_config = transformers.GenerationConfig(
         pad_token_id=shape.pad, eos_token_id=shape.eos, decoder_start_token_id=shape.start
     )
@@ -354,12 +355,12 @@ def ctranslate2(name, folder, precision):
 
 
 def epitome(name, folder, precision, binary):
-    """The model as `epitome export` writes it; again where the program is newer."""
+    """The bundle of `epitome export`. Exports again if the program is newer."""
     path = folder / name / f"epitome-{precision}"
     manifest = path / "manifest.json"
     if not manifest.is_file() or manifest.stat().st_mtime < binary.stat().st_mtime:
         command = [binary, "export", checkpoint(name, folder), "--output", path]
-        # fp32 is what export writes when nothing is said.
+        # fp32 is the default of the export.
         subprocess.run(
             command + ([] if precision == "fp32" else ["--precision", precision]), check=True
         )
@@ -379,7 +380,7 @@ def words(path):
 
 
 class Beside:
-    """A folder that is put in its place when it is whole."""
+    """A folder that is renamed into place when it is complete."""
 
     def __init__(self, path: Path):
         self.path, self.partial = path, path.with_name(path.name + ".partial")

@@ -103,12 +103,12 @@ class Optimum:
             decoder_with_past_file_name="decoder_with_past_model_quantized.onnx",
             use_merged=False,
         )
-        # AutoTokenizer of version 4 does not know the class that version 5 has written.
+        # AutoTokenizer of version 4 does not know the class name of version 5.
         is_trained = options.model == "trained"
         auto, fast = transformers.AutoTokenizer, transformers.PreTrainedTokenizerFast
         tokenizer = (auto if is_trained else fast).from_pretrained(options.checkpoint)
         self.pipe = transformers.pipeline("summarization", model=model, tokenizer=tokenizer)
-        # The pipeline has a max_new_tokens of its own, which would win over max_length.
+        # The pipeline has a default max_new_tokens, which would take precedence over max_length.
         names = dict(min_length="min_new_tokens", max_length="max_new_tokens")
         lengths = options.lengths or dict(max_length=model.generation_config.max_length)
         new = {names[name]: value - 1 for name, value in lengths.items()}
@@ -122,7 +122,7 @@ PACKAGES = {"epitome": Epitome, "ctranslate2": CTranslate2, "optimum": Optimum}
 
 
 class Worker:
-    """A package in a process of its own."""
+    """A process with one of the packages."""
 
     def __init__(self, name, options):
         python = options.optimum_python if name == "optimum" else sys.executable
@@ -146,7 +146,7 @@ class Worker:
 
 
 def work(options):
-    """Answers on standard output with seconds, for each batch size on standard input."""
+    """Prints the seconds for each batch size that it reads."""
     answers, sys.stdout = sys.stdout, sys.stderr
     package = PACKAGES[options.worker](options)
     texts = documents(options)

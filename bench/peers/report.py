@@ -18,7 +18,7 @@ LABELS = {
     "transformers": "transformers",
     "optimum": "optimum-onnx",
 }
-# Tokens of the short generation that a step is told by.
+# Number of tokens of the short generation, from which the time of a step is computed.
 SHORT = 2
 
 

@@ -65,7 +65,7 @@ class Transformers:
         sources = self.torch.tensor(ids)
         inputs = dict(attention_mask=self.torch.ones_like(sources))
         if self.model.config.model_type == "led":
-            # As for every summary, and as epitome does by itself.
+            # The first token has global attention, as recommended for summaries and as in epitome.
             inputs["global_attention_mask"] = self.torch.zeros_like(sources)
             inputs["global_attention_mask"][:, 0] = 1
         start = time.perf_counter()
@@ -113,7 +113,7 @@ def main():
     parser.add_argument("--precision", required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
-    # Libraries may print what they like, but not among the answers.
+    # Keeps output of the libraries out of the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     engine = ENGINES[options.engine](options)
 

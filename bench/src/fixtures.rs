@@ -3,14 +3,16 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The trained model, as a training job left it.
+/// Archive of the trained model.
 const TRAINED: &str = "pegasus-debian.tar.gz";
 /// Documents and summaries that the model was not trained on.
 const HELD_OUT: &str = "summaries/validation-1000.csv";
-/// Names an archive or a checkpoint folder to measure in place of the trained model.
+/// Environment variable with an archive or a checkpoint folder to measure in place of the trained
+/// model.
 const SOURCE_VARIABLE: &str = "EPITOME_BENCH_SOURCE";
 
-/// The repository's `fixtures/`: below the current folder, or where this program was built.
+/// The repository's `fixtures/`: below the current folder, or in the folder where this program was
+/// built.
 pub(crate) fn folder() -> PathBuf {
     let here = PathBuf::from("fixtures");
     if here.join(HELD_OUT).is_file() {
@@ -20,7 +22,7 @@ pub(crate) fn folder() -> PathBuf {
     }
 }
 
-/// Documents with reference summaries that the trained model has never seen.
+/// Documents with reference summaries that the model was not trained on.
 pub fn held_out() -> PathBuf {
     folder().join(HELD_OUT)
 }

@@ -1,4 +1,4 @@
-//! The `epitome-bench` command measures this repository's own code. For a model there is
+//! The `epitome-bench` command measures the code of this repository. To measure a model, use
 //! `epitome bench`.
 
 mod commands;
@@ -26,9 +26,9 @@ enum Command {
     Count(commands::count::Arguments),
 }
 
-/// Something got slower.
+/// Exit code if something got slower.
 const SLOWER: u8 = 1;
-/// It could not be measured.
+/// Exit code if the measurement failed.
 const FAILURE: u8 = 2;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! A decoder that costs nothing, so that a search can be measured alone.
+//! A decoder without a model, to measure a search alone.
 
 use std::convert::Infallible;
 
@@ -10,15 +10,15 @@ use serde_json::Map;
 
 use crate::random::normal;
 
-/// The vocabulary of google/pegasus-large.
+/// Vocabulary size of google/pegasus-large.
 pub const VOCAB_SIZE: usize = 96_103;
-/// Logits are made for this many steps and then repeat. Several, so that no step finds the logits
+/// Number of steps with different logits, which then repeat. With several, no step finds the logits
 /// of the step before in the nearest cache.
 const STEPS: usize = 4;
 const PAD: u32 = 0;
 const EOS: u32 = 1;
 
-/// A [`StepModel`] whose logits were made beforehand. The end token never wins.
+/// A [`StepModel`] with precomputed logits. The end token never wins.
 struct MockModel {
     fresh: Vec<Vec<f32>>,
     steps: Vec<Vec<f32>>,
@@ -26,7 +26,7 @@ struct MockModel {
 }
 
 impl MockModel {
-    /// Logits for this many rows.
+    /// Creates logits for this number of rows.
     fn new(rows: usize) -> Self {
         let mut random = Rng::with_seed(7);
         let fresh: Vec<Vec<f32>> = (0..STEPS)
@@ -66,7 +66,7 @@ impl StepModel for MockModel {
     fn leave(&mut self, _: usize) {}
 }
 
-/// A search over mock logits that can be run many times.
+/// A search over mock logits that can run many times.
 pub struct MockSearch {
     model: MockModel,
     config: GenerationConfig,
@@ -74,7 +74,7 @@ pub struct MockSearch {
 }
 
 impl MockSearch {
-    /// A search with these parameters.
+    /// Creates a search with these parameters.
     ///
     /// # Panics
     ///
@@ -97,7 +97,7 @@ impl MockSearch {
         }
     }
 
-    /// Restores the logits that earlier runs overwrote. Not part of the search.
+    /// Restores the logits that earlier runs overwrote. This is not part of the search.
     pub fn restore(&mut self) {
         self.model.restore();
     }

@@ -1,4 +1,4 @@
-//! Bundles to measure on: the repository's trained model, and random models of a stated shape.
+//! Bundles for measurements: the repository's trained model, and random models of a given shape.
 
 use std::path::{Path, PathBuf};
 
@@ -26,20 +26,20 @@ impl Exported {
         Ok(Self { folder })
     }
 
-    /// The trained model.
+    /// Exports the trained model.
     ///
     /// # Errors
     ///
-    /// As [`Exported::of`].
+    /// Those of [`Exported::of`].
     pub fn trained() -> Result<Self> {
         Self::of(&fixtures::trained())
     }
 
-    /// A random model of this shape.
+    /// Exports a random model of this shape.
     ///
     /// # Errors
     ///
-    /// As [`Exported::of`].
+    /// Those of [`Exported::of`].
     pub fn random(shape: &Shape) -> Result<Self> {
         let checkpoint = tempfile::tempdir()?;
         shape.write(checkpoint.path())?;

@@ -1,9 +1,10 @@
-//! Random numbers for weights and logits, the same on every machine.
+//! Random numbers for weights and logits. They are the same on every machine.
 
 use fastrand::Rng;
 
-/// A number close to normally distributed, of mean 0 and variance 1. It is the sum of four uniform
-/// numbers of 16 bits each, which is quicker than an exact one and as good for weights and logits.
+/// A number with almost a normal distribution, of mean 0 and variance 1. It is the sum of four
+/// uniform numbers of 16 bits each, which is faster than an exact one and sufficient for weights
+/// and logits.
 pub(crate) fn normal(random: &mut Rng) -> f32 {
     let bits = random.u64(..);
     let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();

@@ -1,4 +1,4 @@
-//! Random PEGASUS checkpoints of a stated shape. Speed and memory depend on a model's shape, not on
+//! Random PEGASUS checkpoints of a given shape. Speed and memory depend on a model's shape, not on
 //! the values of its weights.
 
 use std::borrow::Cow;
@@ -16,17 +16,17 @@ use crate::random::normal;
 /// The sizes of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Layers of the encoder, and of the decoder.
+    /// Number of layers of the encoder, and of the decoder.
     pub layers: usize,
     /// Size of a hidden state.
     pub hidden: usize,
     /// Size of the inner layer of a feed-forward block.
     pub ffn: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Tokens.
+    /// Size of the vocabulary.
     pub vocab: usize,
-    /// Most tokens of a source, and of a summary.
+    /// Largest number of tokens of a source, and of a summary.
     pub positions: usize,
 }
 
@@ -35,13 +35,12 @@ impl Shape {
     pub const PEGASUS_LARGE: Self =
         Self { layers: 16, hidden: 1024, ffn: 4096, heads: 16, vocab: 96_103, positions: 1024 };
 
-    /// The proportions and the whole vocabulary of google/pegasus-large in 32 million parameters,
-    /// for every day.
+    /// The proportions and the vocabulary of google/pegasus-large in 32 million parameters.
     pub const SMALL: Self =
         Self { layers: 4, hidden: 256, ffn: 1024, heads: 4, vocab: 96_103, positions: 512 };
 
     /// Writes a checkpoint: `config.json`, `model.safetensors` and a tokenizer of the fixtures.
-    /// Two runs write the same. One tensor is in memory at a time.
+    /// Every run writes the same files. Only one tensor is in memory at a time.
     ///
     /// # Errors
     ///
@@ -86,7 +85,7 @@ impl Shape {
         })
     }
 
-    /// Every tensor with its name.
+    /// All tensors with their names.
     fn tensors(&self) -> Vec<(String, RandomTensor)> {
         let mut list = Tensors::default();
         list.matrix("model.shared", self.vocab, self.hidden);
@@ -138,7 +137,7 @@ impl Tensors {
     }
 }
 
-/// A tensor whose values are made when they are written.
+/// A tensor whose values are computed when they are written.
 struct RandomTensor {
     shape: Vec<usize>,
     mean: f32,

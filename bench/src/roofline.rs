@@ -1,5 +1,6 @@
-//! The limits of the machine: bytes read from memory and arithmetic operations in a second. No
-//! decoder step is faster than reading its weights, no encoder faster than its multiplications.
+//! The limits of the machine: bytes read from memory and arithmetic operations per second. No
+//! decoder step is faster than reading its weights, and no encoder is faster than its
+//! multiplications.
 
 use std::hint::black_box;
 use std::thread;
@@ -10,34 +11,33 @@ use epitome_runtime::kernels::int8::Instructions;
 use memmap2::MmapMut;
 use serde::Serialize;
 
-// Tests only want a figure, however rough.
-/// Bytes that a thread reads: far beyond any cache.
+/// Bytes that a thread reads, much more than any cache holds. Tests need only a rough figure.
 const READ_BYTES: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
-/// Streams that a thread reads in turn. On some processors several are faster than one.
+/// Number of streams that a thread reads in turn. On some processors several are faster than one.
 const STREAMS: usize = 4;
-/// Repetitions of each measurement. The fastest counts, since it is a limit.
+/// Number of repetitions of each measurement. The fastest counts, since it is a limit.
 const ROUNDS: usize = if cfg!(test) { 1 } else { 5 };
-/// Iterations of an arithmetic loop.
+/// Number of iterations of an arithmetic loop.
 const STEPS: usize = if cfg!(test) { 10_000 } else { 4_000_000 };
-/// Independent sums of an arithmetic loop: enough to hide the latency of an operation.
+/// Number of independent sums of an arithmetic loop, enough to hide the latency of an operation.
 const SUMS: usize = 12;
 
 /// The limits of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Roofline {
-    /// Threads that worked together.
+    /// Number of threads.
     pub threads: usize,
-    /// Bytes read from memory in a second.
+    /// Bytes read from memory per second.
     pub bytes_per_second: f64,
-    /// Additions and multiplications of float32 in a second.
+    /// Additions and multiplications of float32 per second.
     pub fp32_per_second: f64,
-    /// Additions and multiplications of int8 in a second, with the widest instructions; none if
-    /// there are none for this processor.
+    /// Additions and multiplications of int8 per second, with the widest instructions; `None` if
+    /// this processor has none.
     pub int8_per_second: Option<f64>,
 }
 
 impl Roofline {
-    /// Measures it, which takes a few seconds.
+    /// Measures the limits, which takes a few seconds.
     pub fn measure(threads: usize) -> Self {
         Self {
             threads,
@@ -52,7 +52,7 @@ fn bytes_per_second(threads: usize) -> f64 {
     let memory: Vec<MmapMut> = (0..threads)
         .map(|thread| {
             let mut memory = MmapMut::map_anon(READ_BYTES).expect("memory to read");
-            // Large pages, as a mapped file may have. Small ones if there are none.
+            // Large pages, which a mapped file may have. Without them, small pages are used.
             #[cfg(target_os = "linux")]
             let _ = memory.advise(memmap2::Advice::HugePage);
             memory.fill((thread % 255) as u8 + 1);
@@ -88,7 +88,7 @@ fn read<const STREAMS: usize>(memory: &[u8]) {
     black_box(bytes);
 }
 
-/// Operations a second of a loop that returns the number of its operations.
+/// Operations per second of a loop that returns the number of its operations.
 fn per_second(threads: usize, work: fn() -> f64) -> f64 {
     let mut operations = 0.0;
     let seconds = best(|| {
@@ -195,7 +195,8 @@ mod x86 {
         let mut sums = [_mm256_set1_epi8(black_box(1)); SUMS];
         for _ in 0..STEPS {
             for sum in &mut sums {
-                // The sum itself is the other factor, so that no product can be made beforehand.
+                // The sum itself is the other factor, so that no product can be computed in
+                // advance.
                 let pairs = _mm256_maddubs_epi16(*sum, weights);
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
             }
@@ -206,7 +207,8 @@ mod x86 {
 
     /// Products of tile registers, four sums in turn.
     pub(super) fn int8_amx() -> f64 {
-        /// What `LDTILECFG` reads: the palette, bytes of a line of each register, and their lines.
+        /// Operand of `LDTILECFG`: the palette, and for each register its bytes per row and its
+        /// rows.
         #[repr(align(64))]
         struct Configuration([u8; 64]);
 

@@ -5,30 +5,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use epitome_runtime::batching::{Documents, Next, Task};
+use epitome_runtime::batching::{Demand, Documents, Task};
 use epitome_runtime::generation::{EarlyStopping, Generated, GenerationConfig, Source};
+use epitome_runtime::observer::Observer;
 use epitome_runtime::{GenerationParameters, Summarizer};
 use serde::{Deserialize, Serialize};
 
-/// What to generate.
+/// Documents and parameters of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Job {
     /// Source tokens of each document.
     pub ids: Vec<Vec<u32>>,
-    /// Beams of each document.
+    /// Number of beams.
     pub beams: usize,
-    /// Tokens to generate, no fewer and no more.
+    /// Exact number of tokens to generate.
     pub tokens: usize,
 }
 
-/// How long it took.
+/// Timing of a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Took {
-    /// All of it.
+pub struct Timing {
+    /// Total time in seconds.
     pub seconds: f64,
-    /// The encoder, over all documents.
+    /// Time of the encoder in seconds, over all documents.
     pub encode_seconds: f64,
-    /// Decoder steps.
+    /// Number of decoder steps.
     pub steps: usize,
 }
 
@@ -37,7 +38,7 @@ pub struct Took {
 /// # Errors
 ///
 /// When the model does not allow so many tokens or beams, or fails.
-pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
+pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Timing> {
     let config = summarizer.configure(&GenerationParameters {
         num_beams: Some(job.beams),
         min_new_tokens: Some(job.tokens as i64),
@@ -48,24 +49,24 @@ pub fn run(summarizer: &mut Summarizer, job: &Job) -> Result<Took> {
         ..Default::default()
     })?;
     let start = Instant::now();
-    let mut list = List { job, config: Arc::new(config), next: 0, took: Ok(Took::default()) };
+    let mut list = List { job, config: Arc::new(config), next: 0, timing: Ok(Timing::default()) };
     summarizer.run_tokens(&mut list)?;
-    Ok(Took { seconds: start.elapsed().as_secs_f64(), ..list.took? })
+    Ok(Timing { seconds: start.elapsed().as_secs_f64(), ..list.timing? })
 }
 
 /// The documents of a job.
 struct List<'a> {
     job: &'a Job,
     config: Arc<GenerationConfig>,
-    /// The first that was not taken.
+    /// Index of the next document.
     next: usize,
-    took: epitome_runtime::Result<Took>,
+    timing: epitome_runtime::Result<Timing>,
 }
 
 impl Documents for List<'_> {
-    fn waiting(&mut self) -> Option<(usize, Next)> {
+    fn waiting(&mut self) -> Option<(usize, Demand)> {
         let ids = self.job.ids.get(self.next)?;
-        Some((self.job.ids.len() - self.next, Next::new(&self.config, ids.len())))
+        Some((self.job.ids.len() - self.next, Demand::new(&self.config, ids.len())))
     }
 
     fn take(&mut self) -> Option<Task> {
@@ -80,19 +81,21 @@ impl Documents for List<'_> {
     }
 
     fn encoded(&mut self, _: usize, took: Duration) {
-        if let Ok(all) = &mut self.took {
+        if let Ok(all) = &mut self.timing {
             all.encode_seconds += took.as_secs_f64();
         }
     }
+}
 
+impl Observer<epitome_runtime::Result<Generated>> for List<'_> {
     fn cancelled(&mut self, _: usize) -> bool {
-        self.took.is_err()
+        self.timing.is_err()
     }
 
-    fn ended(&mut self, _: usize, outcome: epitome_runtime::Result<Generated>) {
-        match (&mut self.took, outcome) {
-            (Ok(took), Ok(generated)) => took.steps = took.steps.max(generated.steps),
-            (_, Err(error)) => self.took = Err(error),
+    fn ended(&mut self, _: usize, result: epitome_runtime::Result<Generated>) {
+        match (&mut self.timing, result) {
+            (Ok(timing), Ok(generated)) => timing.steps = timing.steps.max(generated.steps),
+            (_, Err(error)) => self.timing = Err(error),
             (Err(_), Ok(_)) => {}
         }
     }

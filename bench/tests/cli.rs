@@ -1,4 +1,4 @@
-//! The `epitome-bench` command: what it refuses.
+//! Tests of wrong calls of the `epitome-bench` command.
 
 use std::fs;
 use std::path::Path;

@@ -16,10 +16,10 @@ pub(crate) struct Archive<'a> {
     format: Format,
 }
 
-/// What the entries say that an archive is.
+/// The format of an archive, according to its entries.
 pub(crate) fn format(bytes: &[u8]) -> Result<Format, ErrorKind> {
     let Ok(zip) = ZipArchive::new(Cursor::new(bytes)) else {
-        // An archive that is cut has lost the list of its files, which is at its end.
+        // A truncated archive has lost the list of its files, which is at its end.
         let has = |part: &str| bytes.windows(part.len()).any(|window| window == part.as_bytes());
         let format = if has("application/epub+zip") {
             Format::Epub
@@ -63,20 +63,20 @@ pub(crate) fn format(bytes: &[u8]) -> Result<Format, ErrorKind> {
 }
 
 impl<'a> Archive<'a> {
-    /// Opens an archive whose files may have `limit` bytes together.
+    /// Opens an archive whose files may unpack to `limit` bytes together.
     pub(crate) fn new(bytes: &'a [u8], format: Format, limit: u64) -> Result<Self, ErrorKind> {
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|_| damaged(format))?;
         Ok(Self { zip, left: limit, limit, format })
     }
 
-    /// A file, which must be there.
+    /// Unpacks a file that must exist.
     pub(crate) fn file(&mut self, name: &str) -> Result<Vec<u8>, ErrorKind> {
         let format = self.format;
         let missing = || ErrorKind::damaged(format, format!("it has no '{name}'"));
         self.file_if_there(name)?.ok_or_else(missing)
     }
 
-    /// A file, or `None` where there is none of the name.
+    /// Unpacks a file; `None` if it does not exist.
     pub(crate) fn file_if_there(&mut self, name: &str) -> Result<Option<Vec<u8>>, ErrorKind> {
         let format = self.format;
         let broken = |error: &dyn std::fmt::Display| {
@@ -90,7 +90,7 @@ impl<'a> Archive<'a> {
             }
             Err(error) => return Err(broken(&error)),
         };
-        // The size that the archive claims is not believed.
+        // Does not trust the size that the archive claims.
         let mut bytes = Vec::new();
         file.take(self.left + 1).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
         match self.left.checked_sub(bytes.len() as u64) {

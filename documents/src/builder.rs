@@ -1,9 +1,9 @@
-//! Collects the sections of a document, within a limit.
+//! Collects the sections of a document, up to a size limit.
 
 use crate::document::Section;
 use crate::error::ErrorKind;
 
-/// Sections as a reader meets their parts.
+/// Collects sections while a reader finds their parts.
 pub(crate) struct Builder {
     sections: Vec<Section>,
     current: Section,
@@ -18,7 +18,7 @@ impl Builder {
         Self { sections: Vec::new(), current: Section::default(), page: None, left: limit, limit }
     }
 
-    /// Begins a section with a heading. White space in it is made single.
+    /// Begins a section with a heading. Runs of white space become single spaces.
     #[cfg_attr(not(feature = "html"), allow(dead_code, reason = "plain text has no headings"))]
     pub(crate) fn heading(&mut self, heading: &str) -> Result<(), ErrorKind> {
         let heading = single_spaced(heading);
@@ -30,7 +30,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The paragraphs that follow are on this page.
+    /// Sets the page of the following paragraphs.
     #[allow(dead_code, reason = "not every set of formats has pages")]
     pub(crate) fn page(&mut self, page: u32) {
         self.page = Some(page);
@@ -41,7 +41,7 @@ impl Builder {
         }
     }
 
-    /// Adds a paragraph. What is only white space is left out.
+    /// Adds a paragraph, unless it is only white space.
     pub(crate) fn paragraph(&mut self, text: &str) -> Result<(), ErrorKind> {
         let text = text.trim();
         if text.is_empty() {
@@ -55,7 +55,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The sections, or `None` where there is no text at all.
+    /// The sections; `None` if there is no text.
     pub(crate) fn finish(mut self) -> Option<Vec<Section>> {
         self.begin(None);
         let has_text = self.sections.iter().any(|section| !section.text.is_empty());
@@ -83,7 +83,7 @@ pub(crate) fn too_much_text(limit: usize) -> ErrorKind {
     ErrorKind::TooLarge { what: "its text".into(), limit: limit as u64 }
 }
 
-/// `text` with one space for each run of white space, and none at its ends.
+/// `text` with runs of white space replaced by single spaces, and none at its ends.
 #[cfg_attr(not(feature = "html"), allow(dead_code, reason = "plain text has no headings"))]
 pub(crate) fn single_spaced(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

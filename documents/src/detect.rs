@@ -1,25 +1,25 @@
-//! Tells the format of a file by its content.
+//! Detects the format of a file from its content.
 
 use crate::document::Format;
 use crate::encoding;
 use crate::error::ErrorKind;
 
-/// How much of a file tells its format.
+/// Number of bytes at the start of a file that are examined.
 const HEAD: usize = 1 << 16;
 
-/// What a file is.
+/// Result of the detection.
 pub(crate) enum Found {
-    /// A format that is read.
+    /// A supported format.
     Format(Format),
-    /// An archive. Its entries tell what it is.
+    /// An archive. Its entries tell its format.
     Zip,
-    /// No bytes, or only white space.
+    /// An empty file, or only white space.
     Empty,
-    /// Nothing that is read, and why.
+    /// Not a supported format, with the reason.
     Other(ErrorKind),
 }
 
-/// First bytes of files that are no documents.
+/// First bytes of files that are not documents.
 const SIGNATURES: &[(&[u8], &str)] = &[
     (b"\x89PNG\r\n", "a picture (PNG)"),
     (b"\xff\xd8\xff", "a picture (JPEG)"),
@@ -46,8 +46,8 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"SQLite format 3\0", "a database (SQLite)"),
 ];
 
-/// Tells the format by the first [`HEAD`] bytes. `name` decides between formats whose content can
-/// look the same: plain text, Markdown and tables.
+/// Detects the format from the first [`HEAD`] bytes. `name` decides between formats with similar
+/// content: plain text, Markdown and tables.
 pub(crate) fn detect(bytes: &[u8], name: Option<&str>) -> Found {
     let head = &bytes[..bytes.len().min(HEAD)];
     if let Some(found) = by_signature(head) {
@@ -64,7 +64,7 @@ pub(crate) fn detect(bytes: &[u8], name: Option<&str>) -> Found {
 }
 
 fn by_signature(head: &[u8]) -> Option<Found> {
-    // What stands before the header of a PDF is left out by all readers.
+    // All readers skip bytes before the header of a PDF.
     let start = &head[..head.len().min(1024)];
     if start.windows(5).any(|window| window == b"%PDF-") {
         return Some(Found::Format(Format::Pdf));
@@ -85,7 +85,7 @@ fn by_signature(head: &[u8]) -> Option<Found> {
 /// The container of old Office files, and of new ones with a password.
 fn compound_file(head: &[u8]) -> ErrorKind {
     let stream: Vec<u8> = "EncryptedPackage".bytes().flat_map(|byte| [byte, 0]).collect();
-    // The folder of the file may lie anywhere; in such a small file it mostly is near the start.
+    // The directory of the file may be anywhere. In such a small file it is mostly near the start.
     if head.windows(stream.len()).any(|window| window == stream) {
         return ErrorKind::Encrypted;
     }
@@ -95,7 +95,7 @@ fn compound_file(head: &[u8]) -> ErrorKind {
     }
 }
 
-/// The bytes without a character of UTF-8 that the end cuts.
+/// The bytes without an incomplete UTF-8 character at the end.
 fn whole_characters(head: &[u8]) -> &[u8] {
     match std::str::from_utf8(head) {
         Err(error) if error.error_len().is_none() => &head[..error.valid_up_to()],
@@ -123,7 +123,8 @@ fn by_text(text: &str, name: Option<&str>) -> Format {
     }
 }
 
-/// A page begins with its document type or a tag, after comments and the declaration of XML.
+/// Whether it is a page of HTML: it begins with its document type or a tag, after comments and an
+/// XML declaration.
 fn is_html(text: &str) -> bool {
     let mut rest = text.trim_start();
     loop {
@@ -145,7 +146,7 @@ fn is_html(text: &str) -> bool {
         "doctype" => tag[name.len()..].trim_start().to_lowercase().starts_with("html"),
         name => matches!(name, "html" | "head" | "body" | "title" | "meta" | "link" | "script"),
     };
-    // A fragment, as editors and feeds have it: it closes what it opens.
+    // A fragment from editors or feeds has end tags.
     let is_fragment = matches!(
         name.as_str(),
         "article" | "main" | "section" | "div" | "p" | "h1" | "h2" | "table" | "ul" | "ol" | "span"
@@ -153,7 +154,7 @@ fn is_html(text: &str) -> bool {
     is_root || is_fragment
 }
 
-/// WebVTT begins with its name; SubRip with a number and a line of times.
+/// Whether it is subtitles: WebVTT begins with its name, SubRip with a number and a line of times.
 fn is_subtitles(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix("WEBVTT") {
         return rest.is_empty() || rest.starts_with([' ', '\t', '\n']);
@@ -169,7 +170,8 @@ fn is_subtitles(text: &str) -> bool {
         && times.split_once("-->").is_some_and(|(from, to)| is_time(from) && is_time(to))
 }
 
-/// A message begins with header fields, at least two of which every mail program writes.
+/// Whether it is an e-mail: it begins with header fields, at least two of which every mail program
+/// writes.
 fn is_email(text: &str) -> bool {
     const KNOWN: [&str; 11] = [
         "from",
@@ -185,7 +187,7 @@ fn is_email(text: &str) -> bool {
         "reply-to",
     ];
     let text = match text.strip_prefix("From ") {
-        // The first line of a mailbox.
+        // Skips the first line of a mailbox.
         Some(rest) => rest.split_once('\n').map_or("", |(_, rest)| rest),
         None => text,
     };
@@ -209,7 +211,7 @@ fn is_email(text: &str) -> bool {
     known >= 2 && is_mail
 }
 
-/// Objects of JSON, one a line, or one array of objects.
+/// Whether it is JSON objects, one per line, or one array of objects.
 fn is_json(text: &str, extension: &str) -> bool {
     let start = text.trim_start();
     if matches!(extension, "jsonl" | "ndjson") && start.starts_with('{') {
@@ -228,7 +230,7 @@ fn is_json(text: &str, extension: &str) -> bool {
     compact == "[{\"" || (compact.starts_with("{\"") && extension == "json")
 }
 
-/// Names of a text column, the surest first.
+/// Names of a text column, in the order of preference.
 pub(crate) const TEXT_COLUMNS: [&str; 14] = [
     "text",
     "document",
@@ -246,7 +248,8 @@ pub(crate) const TEXT_COLUMNS: [&str; 14] = [
     "review",
 ];
 
-/// A header with a text column and as many cells in each line; or the name says so.
+/// Whether it is a table: a header with a text column and the same number of cells in each line, or
+/// the name says so.
 fn is_table(text: &str, extension: &str) -> bool {
     let Some(header) = text.lines().find(|line| !line.trim().is_empty()) else { return false };
     let delimiter = delimiter(header);
@@ -260,14 +263,14 @@ fn is_table(text: &str, extension: &str) -> bool {
     has_rows && (is_named || (is_known && is_header && cells.len() > 1))
 }
 
-/// The character that parts most cells of a header.
+/// The character that separates most cells of a header.
 pub(crate) fn delimiter(header: &str) -> u8 {
     let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
-    // Of equals, the last is taken.
+    // `max_by_key` takes the last of equals.
     b";|\t,".iter().copied().max_by_key(|delimiter| count(*delimiter)).unwrap_or(b',')
 }
 
-/// Headings with empty lines around them, and another sign of Markdown.
+/// Whether it is Markdown: it has headings between empty lines, and another sign of Markdown.
 fn is_markdown(text: &str) -> bool {
     if text.starts_with("#!") {
         return false;

@@ -1,4 +1,4 @@
-//! What a file becomes.
+//! The document model: documents, sections and formats.
 
 use std::fmt;
 
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 pub struct Document {
     /// The format of the file.
     pub format: Format,
-    /// The title, where the format has one.
+    /// Title, if the format has one.
     pub title: Option<String>,
-    /// The text, in reading order. At least one section has text.
+    /// Text in reading order. At least one section has text.
     pub sections: Vec<Section>,
 }
 
 /// A part of a document.
 ///
-/// A section without a heading goes on under the heading before it: a page border within a chapter
-/// begins such a section.
+/// A section without a heading continues the section before it, for example at a page break within
+/// a chapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
     /// The heading, which is not part of the text.
     pub heading: Option<String>,
-    /// The page on which the section begins, from 1, where the format has pages.
+    /// Page on which the section begins, from 1, if the format has pages.
     pub page: Option<u32>,
-    /// The text. An empty line lies between paragraphs.
+    /// Text, with empty lines between paragraphs.
     pub text: String,
 }
 
 impl Document {
-    /// All text with its headings, an empty line between paragraphs. The title is not in it.
+    /// All text with its headings, with empty lines between paragraphs. Excludes the title.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for section in &self.sections {
@@ -44,13 +44,13 @@ impl Document {
         text
     }
 
-    /// How many words the sections have, as white space parts them.
+    /// Number of words in the sections, which white space separates.
     pub fn words(&self) -> usize {
         self.sections.iter().map(|section| section.text.split_whitespace().count()).sum()
     }
 }
 
-/// A format that is read.
+/// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Format {
@@ -62,27 +62,27 @@ pub enum Format {
     Html,
     /// PDF.
     Pdf,
-    /// A document of Word (`.docx`).
+    /// Word (`.docx`).
     Docx,
-    /// A text of OpenDocument (`.odt`).
+    /// OpenDocument text (`.odt`).
     Odt,
     /// Rich Text Format.
     Rtf,
-    /// A book in EPUB.
+    /// E-book in EPUB.
     Epub,
-    /// An e-mail (`.eml`).
+    /// E-mail (`.eml`).
     Email,
     /// Subtitles: SubRip (`.srt`) or WebVTT (`.vtt`).
     Subtitles,
-    /// A table with a text column: CSV, or with semicolons or tabs.
+    /// Table with a text column, separated by commas, semicolons or tabs.
     Csv,
-    /// JSON objects with a text field, one a line.
+    /// JSON objects with a text field, one per line.
     JsonLines,
 }
 
 impl Format {
     /// Whether [`isolated::Extractor`](crate::isolated::Extractor) reads it in a child process.
-    pub fn is_isolated(self) -> bool {
+    pub(crate) fn is_isolated(self) -> bool {
         !matches!(self, Self::PlainText | Self::Subtitles | Self::Csv | Self::JsonLines)
     }
 }

@@ -1,4 +1,4 @@
-//! DOCX: the paragraphs of Word.
+//! DOCX: documents of Word.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use crate::error::ErrorKind;
 use crate::paragraphs::{Kind, Paragraphs};
 use crate::xml::{self, Node};
 
-/// Text that is not of the document as it is now: deleted, moved away, codes of fields, a second
-/// form of a drawing for old programs.
+/// Elements with text that is not part of the current document: deleted or moved text, codes of
+/// fields, alternative forms of drawings.
 const LEFT_OUT: [&str; 6] = ["del", "delText", "moveFrom", "instrText", "Fallback", "rubyPr"];
 
 /// Title and sections.
@@ -34,7 +34,7 @@ pub(crate) fn read(
     Ok((titled.or(title), builder.finish()))
 }
 
-/// The part that has the text. Every program but a few calls it so.
+/// The part with the text. Most programs use the same name for it.
 fn main_part(archive: &mut Archive<'_>) -> Result<String, ErrorKind> {
     let mut part = "word/document.xml".to_owned();
     if let Some(relations) = archive.file_if_there("_rels/.rels")? {
@@ -51,7 +51,7 @@ fn main_part(archive: &mut Archive<'_>) -> Result<String, ErrorKind> {
     Ok(part)
 }
 
-/// What the styles make of paragraphs, by their identifiers.
+/// The paragraph kinds of styles, by their identifiers.
 fn styles_of(styles: &[u8]) -> Result<HashMap<String, Kind>, ErrorKind> {
     let mut kinds = HashMap::new();
     let mut style = String::new();
@@ -59,7 +59,7 @@ fn styles_of(styles: &[u8]) -> Result<HashMap<String, Kind>, ErrorKind> {
         let Node::Start(name, attributes) = node else { return Ok(()) };
         match name {
             "style" => style = attributes.get("styleId").unwrap_or_default(),
-            // Identifiers are in the language of the program, names are not.
+            // Identifiers depend on the language of the program, but names do not.
             "name" => {
                 let name = attributes.get("val").unwrap_or_default().to_lowercase();
                 if let Some(kind) = Kind::of_style(&name) {

@@ -8,7 +8,7 @@ use crate::encoding;
 use crate::error::ErrorKind;
 use crate::html;
 
-/// Title, which is the subject, and sections.
+/// Title and sections. The title is the subject.
 pub(crate) fn read(
     bytes: &[u8],
     limit: usize,
@@ -31,7 +31,7 @@ pub(crate) fn read(
         return Err(ErrorKind::Encrypted);
     }
     let mut builder = Builder::new(limit);
-    // A body is there as text, as HTML or as both, of which the text is the shorter way.
+    // A body exists as text, as HTML or as both. The text is simpler to read.
     for part in message.text_bodies() {
         match &part.body {
             PartType::Text(text) => {
@@ -46,13 +46,13 @@ pub(crate) fn read(
     Ok((title.filter(|title| !title.is_empty()), builder.finish()))
 }
 
-/// The first line of a mailbox is not of the message.
+/// Skips the first line of a mailbox, which is not part of the message.
 fn without_mailbox_line(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     if bytes.starts_with(b"From ") { &bytes[end..] } else { bytes }
 }
 
-/// The text before a line of two hyphens and a space.
+/// The text before the signature: a line of two hyphens and a space.
 fn without_signature(text: &str) -> &str {
     text.rfind("\n-- \n").map_or(text, |at| &text[..at])
 }
@@ -72,8 +72,8 @@ mod tests {
         let mail = "From: a@b\r\nSubject: =?utf-8?q?Br=C3=BCcke?=\r\nMIME-Version: 1.0\r\n\
             Content-Type: multipart/alternative; boundary=x\r\n\r\n--x\r\n\
             Content-Type: text/plain; charset=iso-8859-1\r\n\
-            Content-Transfer-Encoding: quoted-printable\r\n\r\nDie Br=FCcke=\r\n steht.\r\n--=20\r\n\
-            Me\r\n--x\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n--x--\r\n";
+            Content-Transfer-Encoding: quoted-printable\r\n\r\nDie Br=FCcke=\r\n steht.\r\n\
+            --=20\r\nMe\r\n--x\r\nContent-Type: text/html\r\n\r\n<p>no</p>\r\n--x--\r\n";
         assert_eq!(text(mail), "Die Brücke steht.");
         assert_eq!(read(mail.as_bytes(), 100).unwrap().0.as_deref(), Some("Brücke"));
         let html = "From: a@b\nContent-Type: text/html\n\n<p>One<p>Two";

@@ -1,23 +1,25 @@
-//! Bytes to text, whatever their encoding.
+//! Decodes text in any encoding.
 
 use std::borrow::Cow;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 
-/// How many bytes are enough to tell the encoding.
-const ENOUGH: usize = 1 << 20;
+/// Number of bytes from which the encoding is guessed.
+const MAX_GUESS_BYTES: usize = 1 << 20;
 
-/// The text of a file, or `None` where it is no text. Line ends are `\n`, and of control characters
-/// only `\t`, `\n` and `\f` are left.
+/// The text of a file; `None` if it is not text. Line ends become `
+/// `. Control characters other than `\t`, `
+/// ` and `\f` are removed.
 ///
-/// A byte order mark decides, else UTF-8 where the bytes are, else UTF-16 where every other byte is
-/// zero, else the encoding that the letters look like.
+/// A byte order mark decides the encoding. Otherwise it is UTF-8 if the bytes are valid, UTF-16 if
+/// every other byte is zero, or else guessed from the letters.
 pub(crate) fn decode(bytes: &[u8]) -> Option<String> {
     decode_declared(bytes, None)
 }
 
-/// The same, where the file names its encoding. A byte order mark is believed before the name.
+/// Like [`decode`], for a file that names its encoding. A byte order mark takes precedence over the
+/// name.
 pub(crate) fn decode_declared(bytes: &[u8], declared: Option<&[u8]>) -> Option<String> {
     let text = match utf_32(bytes) {
         Some(text) => text.into(),
@@ -30,13 +32,13 @@ fn raw<'a>(bytes: &'a [u8], declared: Option<&'static Encoding>) -> Cow<'a, str>
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return encoding.decode_with_bom_removal(bytes).0;
     }
-    // Bytes of UTF-16 and ISO-2022-JP may be UTF-8 by chance.
+    // Bytes of UTF-16 and ISO-2022-JP may also be valid UTF-8.
     let is_other = bytes.contains(&0) || bytes.windows(2).any(|pair| pair == b"\x1b$");
     if let Some(text) = std::str::from_utf8(bytes).ok().filter(|_| !is_other) {
         return text.into();
     }
-    // What was declared, unless the bytes cannot be that. A file that could be read as a name in
-    // it is no UTF-16.
+    // Uses the declared encoding if the bytes are valid in it. A file whose declaration was
+    // readable is not UTF-16.
     if let Some(encoding) = declared.filter(|it| ![UTF_16LE, UTF_16BE].contains(it)) {
         let (text, failed) = encoding.decode_without_bom_handling(bytes);
         if !failed {
@@ -48,10 +50,10 @@ fn raw<'a>(bytes: &'a [u8], declared: Option<&'static Encoding>) -> Cow<'a, str>
 
 /// The encoding of bytes that have no byte order mark and are not UTF-8.
 fn guess(bytes: &[u8]) -> &'static Encoding {
-    let head = &bytes[..bytes.len().min(ENOUGH)];
+    let head = &bytes[..bytes.len().min(MAX_GUESS_BYTES)];
     let zeros = |from| head.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
     let (even, odd) = (zeros(0), zeros(1));
-    // Even Chinese in UTF-16 has spaces, line ends and figures.
+    // Even Chinese text in UTF-16 has spaces, line ends and digits.
     let is_many = |zeros| zeros * 40 > head.len();
     match (is_many(even), is_many(odd)) {
         (false, true) => return UTF_16LE,
@@ -60,11 +62,11 @@ fn guess(bytes: &[u8]) -> &'static Encoding {
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
     detector.feed(head, head.len() == bytes.len());
-    // A file that is UTF-8 but for a few bytes is still UTF-8.
+    // A file that is UTF-8 except for a few bytes is read as UTF-8.
     detector.guess(None, Utf8Detection::Allow)
 }
 
-/// UTF-32 with its byte order mark, which the Encoding Standard does without.
+/// UTF-32 with its byte order mark, which the Encoding Standard does not have.
 fn utf_32(bytes: &[u8]) -> Option<String> {
     let (mark, rest) = bytes.split_at_checked(4)?;
     let character: fn([u8; 4]) -> u32 = match mark {
@@ -76,7 +78,7 @@ fn utf_32(bytes: &[u8]) -> Option<String> {
     Some(words.map(|word| char::from_u32(word).unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }
 
-/// Whether there are next to no characters that no text has.
+/// Whether there are almost no characters that do not occur in texts.
 fn is_text(text: &str) -> bool {
     let mut count = 0_usize;
     let mut odd = 0_usize;
@@ -88,12 +90,13 @@ fn is_text(text: &str) -> bool {
 }
 
 fn is_stray(character: char) -> bool {
-    // Terminals' escape sequences, backspaces and DOS's end of file are in texts of their time.
+    // Old texts contain escape sequences of terminals, backspaces and the end-of-file mark of DOS.
     let is_old = matches!(character, '\u{8}' | '\u{1a}' | '\u{1b}');
     character.is_control() && !character.is_whitespace() && !is_old
 }
 
-/// Line ends as `\n`, without control characters.
+/// The text with `
+/// ` as line end, and without control characters.
 fn cleaned(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! EPUB: the chapters of a book in their order.
+//! EPUB: the chapters of a book in order.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(crate) fn read(
     let folder = package.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut builder = Builder::new(limit);
     for chapter in chapters(&package_file)? {
-        // What is missing or broken costs its chapter, not the book.
+        // A missing or broken chapter is skipped.
         let Some(page) = archive.file_if_there(&resolve(folder, &chapter))? else { continue };
         let page = html::text_of(&page, limit)?;
         let page = html::parse(&html::with_end_tags(&page))?;
@@ -34,7 +34,7 @@ pub(crate) fn read(
     Ok((title, builder.finish()))
 }
 
-/// Fonts may be scrambled in a book that can be read; chapters not.
+/// Refuses encrypted chapters. Obfuscated fonts do not matter.
 fn refuse_encrypted_text(encryption: &[u8]) -> Result<(), ErrorKind> {
     xml::walk(encryption, Format::Epub, |node| {
         if let Node::Start("CipherReference", attributes) = node {
@@ -58,7 +58,7 @@ fn package_path(container: &[u8]) -> Result<String, ErrorKind> {
     path.ok_or_else(|| ErrorKind::damaged(Format::Epub, "its container names no package"))
 }
 
-/// The files of the chapters in reading order, without the list of contents.
+/// The files of the chapters in reading order, without the table of contents.
 fn chapters(package: &[u8]) -> Result<Vec<String>, ErrorKind> {
     let mut files = HashMap::new();
     let mut chapters = Vec::new();
@@ -90,7 +90,7 @@ fn chapters(package: &[u8]) -> Result<Vec<String>, ErrorKind> {
     Ok(chapters)
 }
 
-/// The path in the archive of a file that is named from a folder.
+/// The path in the archive of a file that is named relative to a folder.
 fn resolve(folder: &str, file: &str) -> String {
     let file = file.split('#').next().unwrap_or_default();
     let file = percent_decoded(file);

@@ -1,16 +1,16 @@
-//! What can be wrong with a file.
+//! Errors of reading a file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::document::Format;
 
-/// Why a file gave no document.
+/// Error of reading a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} {kind}", name.as_ref().map_or("the document".into(), |name| format!("'{name}'")))]
 pub struct Error {
-    /// The file, where it has a name.
+    /// Name of the file, if it has one.
     pub name: Option<String>,
-    /// What is wrong with it.
+    /// Kind of the error.
     pub kind: ErrorKind,
 }
 
@@ -20,67 +20,67 @@ impl Error {
     }
 }
 
-/// What is wrong with a file. The words follow the name of the file.
+/// Kind of an error. The message follows the name of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Nothing, or only white space.
+    /// The file is empty, or only white space.
     #[error("is empty: give it some text to summarize")]
     Empty,
-    /// Pages without text.
+    /// The pages have no text.
     #[error("has no text in it (scanned?)")]
     Scanned,
-    /// A document of this format, in which there is nothing to read.
+    /// The document has no text.
     #[error("is {} without any text", a(&.0.to_string()))]
     NoText(Format),
     /// The file can only be opened with a password.
     #[error("is encrypted: save it without a password first")]
     Encrypted,
-    /// The file is no document.
+    /// The file is not a document.
     #[error("is {0}, which has no text to read: give a document")]
     NotADocument(String),
-    /// A document of a kind that is not read, and what to do.
+    /// This kind of document is not supported. The message says what to do.
     #[error("is {what}, which is not read: {instead}")]
     Unsupported {
-        /// The kind, with its article.
+        /// Kind of the document, with its article.
         what: String,
-        /// What would be right.
+        /// Advice.
         instead: String,
     },
-    /// The file is not what its first bytes promise.
+    /// The content does not match the format of its first bytes.
     #[error("is no valid {format}: {reason}")]
     Damaged {
-        /// What the file seems to be.
+        /// Format of the first bytes.
         format: Format,
-        /// What is wrong.
+        /// Reason.
         reason: String,
     },
-    /// There is no such column.
+    /// The requested column does not exist.
     #[error("has no column '{wanted}': its columns are {}", quoted(.columns))]
     NoColumn {
-        /// The column that was asked for.
+        /// Name of the requested column.
         wanted: String,
-        /// The columns that there are.
+        /// Names of the existing columns.
         columns: Vec<String>,
     },
-    /// No column is known to have the text.
+    /// No column has a known name of a text column.
     #[error("has no column named 'text': name the one with the text, of {}", quoted(.0))]
     NoTextColumn(Vec<String>),
-    /// More than is read.
+    /// The file exceeds a limit.
     #[error("is too large: {what} is over the limit of {} MiB", .limit >> 20)]
     TooLarge {
-        /// What is too large.
+        /// Part that is too large.
         what: String,
-        /// The limit in bytes.
+        /// Limit in bytes.
         limit: u64,
     },
-    /// The format is not in this build.
+    /// This build does not support the format.
     #[error("is {}, and this program was built without it", a(&.0.to_string()))]
     NotBuilt(Format),
-    /// The child process hit its limit of memory.
+    /// The child process reached its memory limit.
     #[error("needs more than {} MiB of memory to read, so that it was given up", .0 >> 20)]
     OutOfMemory(u64),
-    /// The child process hit its limit of time.
+    /// The child process reached its time limit.
     #[error("takes more than {0} seconds to read, so that it was given up")]
     OutOfTime(u64),
     /// The child process ended without an answer.
@@ -92,7 +92,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// An archive or a document that is not what it claims to be.
+    /// Creates the error of a damaged file.
     #[allow(dead_code, reason = "not every set of formats needs it")]
     pub(crate) fn damaged(format: Format, reason: impl ToString) -> Self {
         Self::Damaged { format, reason: reason.to_string() }
@@ -101,7 +101,7 @@ impl ErrorKind {
 
 /// A noun with its article.
 fn a(noun: &str) -> String {
-    // Letters that are spoken with a vowel first.
+    // Letters whose spoken name begins with a vowel.
     let is_vowel = noun.starts_with(['a', 'e', 'i', 'o', 'H', 'E', 'O', 'R']);
     match noun {
         "plain text" | "Markdown" | "HTML" | "subtitles" | "CSV" | "JSON lines" => noun.to_owned(),

@@ -6,7 +6,7 @@ use crate::builder::{Builder, single_spaced};
 use crate::document::Section;
 use crate::error::ErrorKind;
 
-/// Title and sections: the first heading of the first level is the title.
+/// Title and sections. The first heading of the first level is the title.
 pub(crate) fn read(
     text: &str,
     limit: usize,
@@ -19,7 +19,7 @@ pub(crate) fn read(
     let mut title = None;
     let mut block = String::new();
     let mut is_metadata = false;
-    // Pictures are not shown by their text.
+    // Skips the alternative text of pictures.
     let mut pictures = 0_usize;
     for event in Parser::new_ext(text, options) {
         match event {
@@ -43,7 +43,7 @@ pub(crate) fn read(
                 builder.heading(&heading)?;
             }
             Event::End(TagEnd::TableCell) => block.push('\t'),
-            // A list within an item begins after the item's own text.
+            // A nested list begins after the text of its item.
             Event::Start(Tag::List(_) | Tag::Paragraph | Tag::CodeBlock(_) | Tag::Item)
             | Event::End(
                 TagEnd::Paragraph
@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn marks_are_left_out() {
-        let text = "# A *title*\n\nText with [a link](http://x), `code` and ![a picture](y).\nMore\n\n\
+        let text = "# A *title*\n\n\
+            Text with [a link](http://x), `code` and ![a picture](y).\nMore\n\n\
             ## Second\n\n- one\n  - two\n- three\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n\
             ```\nx = 1\n```\n<!-- no -->\n";
         let (title, sections) = read(text, 1 << 20).unwrap();

@@ -1,4 +1,4 @@
-//! ODT: the paragraphs of OpenDocument texts.
+//! ODT: OpenDocument texts.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 use crate::paragraphs::{Kind, Paragraphs};
 use crate::xml::{self, Node};
 
-/// Notes, comments, what was deleted, and lists of contents.
+/// Elements that are left out: notes, comments, deleted text, and tables of contents.
 const LEFT_OUT: [&str; 9] = [
     "note",
     "annotation",
@@ -21,8 +21,8 @@ const LEFT_OUT: [&str; 9] = [
     "object",
     "ruby-text",
 ];
-/// Spaces that one element may stand for.
-const MOST_SPACES: usize = 100;
+/// Largest number of spaces that an element stands for.
+const MAX_SPACES: usize = 100;
 
 /// Title and sections.
 pub(crate) fn read(
@@ -48,7 +48,7 @@ pub(crate) fn read(
 
 fn body(content: &[u8], builder: &mut Builder) -> Result<Option<String>, ErrorKind> {
     let mut paragraphs = Paragraphs::new(builder);
-    // Styles that the program made up, and those that they are of.
+    // Automatic styles, by the name of their parent.
     let mut parents: HashMap<String, String> = HashMap::new();
     let mut left_out = 0_usize;
     xml::walk(content, Format::Odt, |node| {
@@ -73,7 +73,7 @@ fn body(content: &[u8], builder: &mut Builder) -> Result<Option<String>, ErrorKi
             Node::End("p" | "h") => paragraphs.end()?,
             Node::Start("s", attributes) => {
                 let count = attributes.get("c").and_then(|count| count.parse().ok());
-                paragraphs.text(&" ".repeat(count.unwrap_or(1).min(MOST_SPACES)));
+                paragraphs.text(&" ".repeat(count.unwrap_or(1).min(MAX_SPACES)));
             }
             Node::Start("tab", _) => paragraphs.text("\t"),
             Node::Start("line-break", _) => paragraphs.text("\n"),

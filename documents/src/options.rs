@@ -1,17 +1,17 @@
-//! What a caller chooses.
+//! Options of reading.
 
 use serde::{Deserialize, Serialize};
 
-/// How documents are read.
+/// Options of reading documents.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Options {
-    /// The column of a table, or the field of a JSON object, that has the text. Left out, it is the
-    /// first of `text`, `document`, `article`, `content`, `body` and a few more that is there.
+    /// Column of a table, or field of a JSON object, with the text. By default it is the first
+    /// existing one of `text`, `document`, `article`, `content`, `body` and a few more.
     pub text_column: Option<String>,
-    /// Most bytes of text, over all documents of a file.
+    /// Largest text in bytes, over all documents of a file.
     pub max_text: usize,
-    /// Most bytes that an archive may unpack to.
+    /// Largest unpacked size of an archive in bytes.
     pub max_unpacked: u64,
 }
 

@@ -1,23 +1,23 @@
-//! Paragraphs as word processors nest them: in cells of tables, in frames within paragraphs.
+//! Nested paragraphs of word processors: in table cells, and in frames within paragraphs.
 
 use crate::builder::{Builder, single_spaced};
 use crate::error::ErrorKind;
 
-/// Frames within frames. Deeper ones are read as if they were side by side.
-const DEEPEST: usize = 64;
+/// Limit of nested frames. Deeper ones are read as if they were side by side.
+const MAX_DEPTH: usize = 64;
 
-/// What a paragraph is.
+/// Kind of a paragraph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Body,
     Heading,
     Title,
-    /// A line of a list of contents.
+    /// A line of a table of contents.
     Contents,
 }
 
 impl Kind {
-    /// What a style is by its English name in small letters.
+    /// The kind of a style, by its lower-case English name.
     pub(crate) fn of_style(name: &str) -> Option<Self> {
         let is_contents = name.starts_with("toc ") || name.starts_with("contents ");
         match name {
@@ -29,11 +29,11 @@ impl Kind {
     }
 }
 
-/// Puts paragraphs into sections as they end.
+/// Adds paragraphs to sections when they end.
 pub(crate) struct Paragraphs<'b> {
     builder: &'b mut Builder,
     open: Vec<(Kind, String)>,
-    /// Cells of rows that have begun, and how many.
+    /// Text of the cells in the current rows, and their number.
     row: String,
     rows: usize,
     title: Option<String>,
@@ -45,7 +45,7 @@ impl<'b> Paragraphs<'b> {
     }
 
     pub(crate) fn begin(&mut self, kind: Kind) -> Result<(), ErrorKind> {
-        if self.open.len() >= DEEPEST {
+        if self.open.len() >= MAX_DEPTH {
             self.end()?;
         }
         self.open.push((kind, String::new()));
@@ -112,7 +112,7 @@ impl<'b> Paragraphs<'b> {
         self.builder.paragraph(&cells.join("\t"))
     }
 
-    /// Ends what is open, and gives the text of the first paragraph that is a title.
+    /// Ends open paragraphs, and returns the text of the first title.
     pub(crate) fn finish(mut self) -> Result<Option<String>, ErrorKind> {
         while !self.open.is_empty() {
             self.end()?;

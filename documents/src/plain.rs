@@ -4,7 +4,8 @@ use crate::builder::Builder;
 use crate::document::Section;
 use crate::error::ErrorKind;
 
-/// Form feeds part pages, as `pdftotext` and RFCs have them. The text stays as it is otherwise.
+/// Form feeds separate pages, as in the output of `pdftotext` and in RFCs. The text is otherwise
+/// unchanged.
 pub(crate) fn read(text: &str, limit: usize) -> Result<Option<Vec<Section>>, ErrorKind> {
     let mut builder = Builder::new(limit);
     let has_pages = text.trim_end().contains('\u{c}');

@@ -1,4 +1,4 @@
-//! From bytes to documents.
+//! Reads documents from bytes.
 
 use crate::detect::{Found, detect};
 use crate::document::{Document, Format};
@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::options::Options;
 use crate::plain;
 
-/// Reads a file of any format that is known.
+/// Reads a file of any supported format.
 ///
 /// `name` is for messages, and decides where the content could be of two formats, as Markdown and
 /// plain text. A table or a file of JSON lines gives a document for each row, all others one.
@@ -78,7 +78,7 @@ fn read_format(
     }
 }
 
-/// The decoded text of a file, which has at most four bytes for each byte of text.
+/// The decoded text of a file, which may have at most four bytes per byte of text.
 fn text_of(bytes: &[u8], limit: usize) -> Result<String, ErrorKind> {
     if bytes.len() > limit.saturating_mul(4) {
         return Err(crate::builder::too_much_text(limit));

@@ -9,8 +9,8 @@ use crate::document::{Format, Section};
 use crate::error::ErrorKind;
 use crate::paragraphs::{Kind, Paragraphs};
 
-/// Groups within groups. No program nests them so deep.
-const DEEPEST: usize = 10_000;
+/// Limit of nested groups. No program nests them so deep.
+const MAX_DEPTH: usize = 10_000;
 
 /// Destinations that are not the text of the document.
 const LEFT_OUT: [&str; 29] = [
@@ -45,14 +45,14 @@ const LEFT_OUT: [&str; 29] = [
     "xmlnstbl",
 ];
 
-/// What a group holds.
+/// Destination of a group's content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Destination {
     Text,
     Title,
     Fonts,
     Styles,
-    /// Information about the document, but for its title.
+    /// Information about the document, except its title.
     Nothing,
 }
 
@@ -60,7 +60,7 @@ enum Destination {
 struct Group {
     destination: Destination,
     encoding: &'static Encoding,
-    /// Bytes that stand for a Unicode character for programs that know none.
+    /// Number of bytes that represent a Unicode character for old programs.
     fallback: usize,
     is_hidden: bool,
 }
@@ -84,19 +84,19 @@ struct Reader<'b> {
     title: String,
     groups: Vec<Group>,
     now: Group,
-    /// The code page of the document.
+    /// Code page of the document.
     encoding: &'static Encoding,
     fonts: HashMap<i32, &'static Encoding>,
-    /// Numbers of styles, and what they make of paragraphs.
+    /// Paragraph kinds by the numbers of styles.
     styles: HashMap<i32, Kind>,
-    /// The number of the font or the style whose line is being read.
+    /// Number of the font or style that is being defined.
     entry: i32,
     style_name: String,
-    /// Bytes of text that are not yet decoded: a letter may have two.
+    /// Bytes of text that are not decoded yet. A letter may have two bytes.
     pending: Vec<u8>,
-    /// The first half of a character above U+FFFF.
+    /// High surrogate of a character above U+FFFF.
     high: Option<u16>,
-    /// Fallback bytes to leave out.
+    /// Number of fallback bytes to skip.
     skip: usize,
     in_table: bool,
 }
@@ -133,7 +133,7 @@ impl<'b> Reader<'b> {
             match byte {
                 b'{' => {
                     self.flush();
-                    if self.groups.len() >= DEEPEST {
+                    if self.groups.len() >= MAX_DEPTH {
                         return Err(ErrorKind::damaged(Format::Rtf, "its groups nest too deeply"));
                     }
                     self.groups.push(self.now.clone());
@@ -147,7 +147,7 @@ impl<'b> Reader<'b> {
                         None => break,
                     }
                     if self.groups.is_empty() {
-                        // What follows the document is not of it.
+                        // Ignores bytes after the document.
                         return Ok(());
                     }
                 }
@@ -163,7 +163,7 @@ impl<'b> Reader<'b> {
         Err(ErrorKind::damaged(Format::Rtf, "it is cut: its last group has no end"))
     }
 
-    /// What a backslash begins at `at`. Returns where it ends.
+    /// Reads a control that begins with a backslash at `at`. Returns its end.
     fn control(&mut self, bytes: &[u8], at: usize) -> Result<usize, ErrorKind> {
         let rest = &bytes[at..];
         let length = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
@@ -189,7 +189,7 @@ impl<'b> Reader<'b> {
         Ok(end)
     }
 
-    /// A control that is no word.
+    /// Reads a control symbol.
     fn symbol(&mut self, rest: &[u8], at: usize) -> usize {
         match rest.first() {
             Some(b'\'') => {
@@ -199,7 +199,7 @@ impl<'b> Reader<'b> {
                 }
                 at + rest.len().min(3)
             }
-            // A destination that may be left out by who does not know it.
+            // A destination that readers may skip if they do not know it.
             Some(b'*') => {
                 let word = rest.get(1..).unwrap_or_default();
                 let is_known = word.starts_with(b"\\fldinst") || word.starts_with(b"\\shppict");
@@ -211,7 +211,7 @@ impl<'b> Reader<'b> {
             Some(b'~') => self.symbol_text("\u{a0}", at),
             Some(b'_') => self.symbol_text("-", at),
             Some(b'\r' | b'\n') => {
-                // A line end that is written so is a paragraph's.
+                // An escaped line end is a paragraph end.
                 let _ = self.word("par", None);
                 at + 1
             }
@@ -314,7 +314,7 @@ impl<'b> Reader<'b> {
         self.now.encoding = encoding;
     }
 
-    /// A number of UTF-16, of which negative ones are the upper half.
+    /// Adds a UTF-16 code unit. Negative numbers are the upper half.
     fn unicode(&mut self, number: i32) {
         self.skip = self.now.fallback;
         let unit = number as u16;
@@ -390,7 +390,7 @@ fn code_page(number: i32) -> &'static Encoding {
     Encoding::for_label(label.as_bytes()).unwrap_or(WINDOWS_1252)
 }
 
-/// The encoding of a font's set of characters.
+/// The encoding of a font's character set.
 fn charset(number: i32) -> Option<&'static Encoding> {
     Some(code_page(match number {
         0 => 1252,

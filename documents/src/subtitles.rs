@@ -1,10 +1,10 @@
-//! Subtitles: what is said, without numbers, times and styles.
+//! Subtitles: the spoken text, without numbers, times and styles.
 
 use crate::builder::{Builder, single_spaced};
 use crate::document::Section;
 use crate::error::ErrorKind;
 
-/// A pause after which a new paragraph begins, in seconds.
+/// Shortest pause before a new paragraph, in seconds.
 const PAUSE: f64 = 4.0;
 
 /// Sections of SubRip or WebVTT.
@@ -26,7 +26,7 @@ pub(crate) fn read(text: &str, limit: usize) -> Result<Option<Vec<Section>>, Err
         last_end = end;
         for line in &block[at + 1..] {
             let line = single_spaced(&without_tags(line));
-            // Captions that roll repeat the line before.
+            // Rolling captions repeat the previous line.
             if line.is_empty() || line == before {
                 continue;
             }
@@ -41,7 +41,7 @@ pub(crate) fn read(text: &str, limit: usize) -> Result<Option<Vec<Section>>, Err
     Ok(builder.finish())
 }
 
-/// Lines between empty ones.
+/// Blocks of lines between empty lines.
 fn blocks(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let mut lines = text.lines().peekable();
     std::iter::from_fn(move || {
@@ -55,14 +55,14 @@ fn blocks(text: &str) -> impl Iterator<Item = Vec<&str>> {
     })
 }
 
-/// `01:02:03,456` or `02:03.456`, and what may follow.
+/// Parses `01:02:03,456` or `02:03.456`, with any text after it.
 fn seconds(time: &str) -> f64 {
     let time = time.split_whitespace().next().unwrap_or_default().replace(',', ".");
     let parts = time.split(':').map(|part| part.parse::<f64>().unwrap_or(0.0));
     parts.fold(0.0, |sum, part| sum * 60.0 + part)
 }
 
-/// The line without `<i>` and `{\an8}`. A voice, `<v Name>`, is said before its words.
+/// The line without tags such as `<i>` and `{\an8}`. A voice, `<v Name>`, is put before its words.
 fn without_tags(line: &str) -> String {
     let mut out = String::new();
     let mut rest = line;

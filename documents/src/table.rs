@@ -11,12 +11,12 @@ use crate::document::{Document, Format, Section};
 use crate::error::ErrorKind;
 use crate::options::Options;
 
-/// Columns that have a title.
+/// Names of title columns.
 const TITLE_COLUMNS: [&str; 4] = ["title", "headline", "subject", "name"];
-/// What a document takes beside its text.
+/// Memory of a document besides its text, in bytes.
 const OVERHEAD: usize = 256;
 
-/// Rows as they become documents.
+/// Collects rows as documents.
 struct Rows<'o> {
     documents: Vec<Document>,
     format: Format,
@@ -52,7 +52,7 @@ impl<'o> Rows<'o> {
     }
 }
 
-/// Which of the names has the text.
+/// The column with the text.
 fn text_column(names: &[String], options: &Options) -> Result<usize, ErrorKind> {
     let position = |wanted: &str| {
         let exact = names.iter().position(|name| name == wanted);
@@ -94,7 +94,7 @@ pub(crate) fn csv(text: &str, options: &Options) -> Result<Vec<Document>, ErrorK
     rows.finish()
 }
 
-/// The objects of a file: one a line, or all in an array.
+/// The objects of a file: one per line, or in an array.
 pub(crate) fn json(text: &str, options: &Options) -> Result<Vec<Document>, ErrorKind> {
     let mut rows = Rows::new(Format::JsonLines, options);
     let start = text.trim_start();
@@ -113,7 +113,7 @@ pub(crate) fn json(text: &str, options: &Options) -> Result<Vec<Document>, Error
         return rows.finish();
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    // Objects follow each other, with any white space between.
+    // Objects may be separated by any white space.
     while json.end().is_err() {
         let fields = (Object { options }).deserialize(&mut json);
         fields.map_err(|error| damaged(&error))?.add_to(&mut rows)?;
@@ -121,7 +121,7 @@ pub(crate) fn json(text: &str, options: &Options) -> Result<Vec<Document>, Error
     rows.finish()
 }
 
-/// The fields of an object that are texts and could be wanted.
+/// The text fields of an object that could be needed.
 struct Fields {
     names: Vec<String>,
     texts: Vec<Option<String>>,
@@ -135,7 +135,7 @@ impl Fields {
     }
 }
 
-/// Reads an object, and keeps of it no more than is used.
+/// Reads an object, and keeps only the needed fields.
 struct Object<'o> {
     options: &'o Options,
 }

@@ -1,4 +1,4 @@
-//! XML as a row of tags and text.
+//! XML as a sequence of tags and text.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -7,7 +7,7 @@ use crate::document::Format;
 use crate::encoding;
 use crate::error::ErrorKind;
 
-/// A part of a file of XML. Names are without their prefix.
+/// A part of an XML file. Names have no prefix.
 pub(crate) enum Node<'a> {
     Start(&'a str, Attributes<'a>),
     End(&'a str),
@@ -18,7 +18,7 @@ pub(crate) enum Node<'a> {
 pub(crate) struct Attributes<'a>(&'a BytesStart<'a>);
 
 impl Attributes<'_> {
-    /// The value of an attribute, by its name without prefix.
+    /// The value of an attribute, by its name without a prefix.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let mut all = self.0.attributes();
         all.with_checks(false);
@@ -29,7 +29,7 @@ impl Attributes<'_> {
 
 /// Calls `visit` for each part of a file. An element without content has a start and an end.
 ///
-/// Entities that the file defines are left out: what they would expand to is nobody's text.
+/// Entities that the file defines are skipped, because they could expand to any size.
 pub(crate) fn walk(
     bytes: &[u8],
     format: Format,

@@ -1,4 +1,4 @@
-//! Documents of every format, made by programs that people use, against the words that another
+//! Compares documents of every format, written by common programs, with the words that another
 //! program reads in them. `fixtures/make_documents.py` makes both.
 
 use std::fs;
@@ -15,7 +15,7 @@ fn extractor() -> Extractor {
     Extractor::new(env!("CARGO_BIN_EXE_extract"), vec!["extract-document".into()])
 }
 
-/// Reads a fixture in a child, and checks that it is the same in this process.
+/// Reads a fixture in a child process, and checks that this process reads the same.
 fn document(name: &str) -> Vec<Document> {
     let path = fixture(name);
     let documents = extractor().read_file(&path).unwrap();
@@ -25,7 +25,7 @@ fn document(name: &str) -> Vec<Document> {
     documents
 }
 
-/// Letters and figures, without marks and lines of tables.
+/// Letters and digits, without punctuation and table borders.
 fn words(text: &str) -> Vec<String> {
     let parts = text.split(|character: char| !character.is_alphanumeric());
     parts.filter(|word| !word.is_empty()).map(str::to_owned).collect()
@@ -61,7 +61,7 @@ fn every_format_has_the_words_that_another_program_reads() {
         let mut expected = words(&expected);
         let text: Vec<String> = documents.iter().map(Document::text).collect();
         let mut read = words(&text.join("\n"));
-        // A title may be in both, in one, or in none of them.
+        // The title may be in the text of both, one or none.
         let title = words("A bridge over the river");
         for words in [&mut expected, &mut read] {
             while words.starts_with(&title) {
@@ -86,7 +86,7 @@ fn titles_and_headings_are_kept() {
     ];
     for name in titled {
         let document = &document(name)[0];
-        // Pandoc writes a title into RTF as a paragraph like others.
+        // Pandoc writes the title into RTF as an ordinary paragraph.
         let title = (name != "text.rtf").then_some("A bridge over the river");
         assert_eq!(document.title.as_deref(), title, "{name}");
         let headings: Vec<&str> =

@@ -1,5 +1,5 @@
-//! Files that nobody would write: each is read or refused, without a crash of its child and within
-//! the limits.
+//! Fuzzes the readers of all formats. Each file is read or refused, without a crash and within the
+//! limits.
 //!
 //! Each format is fuzzed as long as `EPITOME_FUZZ_SECONDS` says (1 second if it says nothing), from
 //! `EPITOME_FUZZ_SEED` on. What fails names its own seed, which repeats it:
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use epitome_documents::{Options, read};
 
-/// No case takes a tenth of this, on a machine that has little else to do.
-const LONGEST: Duration = Duration::from_secs(60);
-/// The stack of a child.
+/// Time limit of a case. On an idle machine no case takes a tenth of it.
+const MAX_TIME: Duration = Duration::from_secs(60);
+/// Stack of the reading thread in bytes, as in a child process.
 const STACK: usize = 64 << 20;
 
 struct Random(fastrand::Rng);
@@ -38,7 +38,7 @@ impl Random {
         of[self.below(of.len())]
     }
 
-    /// Changes bytes anywhere, or puts in words of the format.
+    /// Changes bytes anywhere, or inserts words of the format.
     fn damage(&mut self, bytes: &mut Vec<u8>, words: &[&str]) {
         for _ in 0..=self.below(8) {
             let at = self.below(bytes.len() + 1);
@@ -69,7 +69,7 @@ impl Random {
     }
 }
 
-/// Reads damaged forms of these fixtures. Archives are damaged within their files, too.
+/// Reads damaged versions of these fixtures. Also damages the files within archives.
 fn fuzz(names: &[&str], words: &[&str]) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
@@ -116,17 +116,17 @@ fn cases(names: &[String], words: &[&str]) {
             }
             Err(_) => panic!("a panic with EPITOME_FUZZ_SEED={seed}"),
         }
-        assert!(took < LONGEST, "{took:?} with EPITOME_FUZZ_SEED={seed}");
+        assert!(took < MAX_TIME, "{took:?} with EPITOME_FUZZ_SEED={seed}");
         slowest = slowest.max((took, seed));
         if start.elapsed() >= time && (time.is_zero() || answers > 0) {
             break;
         }
-        assert!(start.elapsed() < time + LONGEST, "the fuzzer makes nothing but garbage");
+        assert!(start.elapsed() < time + MAX_TIME, "the fuzzer makes nothing but garbage");
     }
     println!("{names:?}: {answers} answers and {refusals} refusals, the slowest {slowest:?}");
 }
 
-/// The archive with one of its files damaged, and put together again.
+/// The archive, rebuilt with one of its files damaged.
 fn damaged_within(bytes: &[u8], random: &mut Random, words: &[&str]) -> Vec<u8> {
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
     let chosen = random.below(archive.len());

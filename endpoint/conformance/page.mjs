@@ -1,6 +1,6 @@
-// The page in headless Chromium, on a desktop and on a phone, in light and dark: text, files,
-// lengths, settings, two summaries, measuring, history, the ways out, the keyboard; with
-// screenshots to look at, and axe's opinion in every state.
+// Tests the page in headless Chromium, on a desktop and on a phone, in light and dark: text, files,
+// lengths, settings, two summaries, measuring, history, sharing and the keyboard. Takes screenshots
+// to look at, and runs axe in every state.
 //
 //     npm install playwright-core axe-core
 //     epitome page --no-browser --port 8081 --model MODEL &
@@ -11,7 +11,7 @@
 //
 // The picture in the README is the `picture.png` of this article.
 //
-// It fails where the page asks another host for anything, scrolls sideways, breaks its own
+// It fails if the page sends a request to another host, scrolls sideways, breaks its own
 // Content-Security-Policy, or writes an error to the console.
 
 import assert from "node:assert/strict";
@@ -37,7 +37,7 @@ const SCREENS = [
 const PATIENCE = { timeout: 120000 };
 
 class Visit {
-  /** Opens the page on a screen, and notes whatever goes wrong there. */
+  /** Opens the page on a screen, and records its errors. */
   static async begin(browser, { name, width, height, ...rest }) {
     const visit = new Visit();
     visit.name = name;
@@ -62,19 +62,19 @@ class Visit {
     return this.page.waitForFunction(isSaid, start, PATIENCE);
   }
 
-  /** Waits until the page says this of its model. */
+  /** Waits until the page shows this state of its model. */
   meets(part) {
     const isShown = (text) => document.getElementById("model").textContent.includes(text);
     return this.page.waitForFunction(isShown, part, PATIENCE);
   }
 
-  /** A state of the page: a picture, no sideways scrolling, nothing that axe dislikes. */
+  /** Checks a state of the page: takes a picture, checks for sideways scrolling, and runs axe. */
   async look(moment) {
     const { page } = this;
     await page.screenshot({ path: join(folder, `${this.name}-${moment}.png`), fullPage: true });
     const surplus = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.equal(surplus, 0, `${this.name} ${moment} scrolls sideways`);
-    // Through the debugger, so that the page keeps its policy.
+    // The debugger injects axe, so that the page keeps its policy.
     await page.evaluate(axe.source);
     const { violations } = await page.evaluate(() => globalThis.axe.run());
     const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html)}`);
@@ -110,13 +110,13 @@ async function drive(browser, screen) {
   await page.waitForFunction(isInView, null, PATIENCE);
   await visit.look("summary");
 
-  // What is not current any more is marked.
+  // Outdated summaries are marked.
   await page.fill("#text", `${TEXT} And more.`);
   assert.ok(await page.isVisible("#results [data-column=a] .stale-note"));
   await page.fill("#text", TEXT);
   assert.equal(await page.isVisible("#results [data-column=a] .stale-note"), false);
 
-  // A text of many parts.
+  // A text that is read in many parts.
   await page.fill("#text", `${TEXT}\n\n`.repeat(12));
   const isInParts = () => /parts/.test(document.getElementById("size").textContent);
   await page.waitForFunction(isInParts, null, PATIENCE);
@@ -126,7 +126,7 @@ async function drive(browser, screen) {
   await visit.look("parts");
   await page.fill("#text", TEXT);
 
-  // Two summaries, their settings, and what is different.
+  // Two summaries, their settings, and their difference.
   await page.check("#compare");
   await page.check("#short-a");
   await page.check("#long-b");
@@ -148,7 +148,7 @@ async function drive(browser, screen) {
   }
   assert.equal(await page.isVisible("fieldset[data-column=b] details button"), false);
 
-  // The same twice: said, and not drawn as an effect.
+  // Equal summaries: the page says so, and draws no effect.
   await page.check("#medium-a");
   await page.check("#medium-b");
   await page.click("#summarize");
@@ -156,7 +156,7 @@ async function drive(browser, screen) {
   assert.match(await text("#difference-hint"), /the same/);
   await page.uncheck("#compare");
 
-  // The ways out.
+  // Copying, sharing and downloading.
   const card = page.locator("#results [data-column=a]");
   await card.getByRole("button", { name: "Copy" }).click();
   await visit.says("The summary is copied");
@@ -208,7 +208,7 @@ async function drive(browser, screen) {
   assert.equal(await page.isVisible("#history"), false);
   assert.deepEqual(visit.problems, []);
 
-  // A server that is gone is told in words, and the page goes on when it is back.
+  // The page reports an unreachable server, and continues when it is back.
   await page.route("**/invocations", (route) => route.abort("connectionrefused"));
   await page.route("**/ping", (route) => route.abort("connectionrefused"));
   await page.click("#summarize");
@@ -221,7 +221,7 @@ async function drive(browser, screen) {
   await visit.context.close();
 }
 
-/** No model: in words, until there is one. */
+/** The page reports a missing model until there is one. */
 async function noModel(browser) {
   const visit = await Visit.begin(browser, { ...SCREENS[0], name: "no-model" });
   const { page } = visit;
@@ -239,7 +239,7 @@ async function noModel(browser) {
   await visit.context.close();
 }
 
-/** Endpoints of an account: a list, one against another, and an error of a container. */
+/** Endpoints of an account: their list, a comparison of two, and an error of a container. */
 async function endpoints(browser) {
   const visit = await Visit.begin(browser, { ...SCREENS[0], name: "endpoints" });
   const { page } = visit;

@@ -1,4 +1,4 @@
-// The page's modules by themselves.
+// Tests of the page's modules without a browser.
 //
 //     node --experimental-default-type=module --test endpoint/conformance/page_modules.test.mjs
 

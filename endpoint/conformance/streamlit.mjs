@@ -1,10 +1,13 @@
-// examples/streamlit_app.py in headless Chromium, over boto3, against local mode; with a screenshot to look at.
+// Runs examples/streamlit_app.py in headless Chromium, over boto3, against local mode. Takes a
+// screenshot to look at.
 //
 //     npm install playwright-core
 //     epitome serve --model MODEL &
-//     AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://127.0.0.1:8080 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local \
-//         AWS_SECRET_ACCESS_KEY=local streamlit run examples/streamlit_app.py --server.headless true &
-//     node endpoint/conformance/streamlit.mjs http://127.0.0.1:8501/ fixtures/articles/gpsbabel.txt SCREENSHOT.png
+//     AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://127.0.0.1:8080 AWS_REGION=us-east-1 \
+//         AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \
+//         streamlit run examples/streamlit_app.py --server.headless true &
+//     node endpoint/conformance/streamlit.mjs http://127.0.0.1:8501/ \
+//         fixtures/articles/gpsbabel.txt SCREENSHOT.png
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -22,7 +25,8 @@ try {
   await page.fill("textarea", readFileSync(article, "utf8"));
   await page.keyboard.press("Control+Enter");
   await page.getByRole("button", { name: "Summarize" }).click();
-  await page.waitForFunction(() => /\d\.\d\d s$/m.test(document.body.innerText), null, { timeout: 60000 });
+  const isAnswered = () => /\d\.\d\d s$/m.test(document.body.innerText);
+  await page.waitForFunction(isAnswered, null, { timeout: 60000 });
   const text = await page.innerText("body");
   await page.screenshot({ path: screenshot, fullPage: true });
   assert.doesNotMatch(text, /Traceback|Error/);

@@ -1,4 +1,4 @@
-"""Hostile bodies against the image in a container of 2 GB: each is answered or refused, none kills.
+"""Hostile bodies against the image in a container of 2 GB. Each is answered or refused, none kills.
 
     python endpoint/load/container.py MODEL_FOLDER [IMAGE]
 
@@ -42,7 +42,7 @@ def processes():
 
 
 def most_memory(pids):
-    """Resident megabytes, of the largest process."""
+    """Resident megabytes of the largest process."""
     kilobytes = [0]
     for pid in pids:
         for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():

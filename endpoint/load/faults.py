@@ -1,4 +1,4 @@
-"""A server whose memory, disk and files fail: it says so, stays, and works again afterwards.
+"""Faults of memory, disk and files. The server reports them, stays, and works again afterwards.
 
     python endpoint/load/faults.py target/release/epitome BUNDLE CHECKPOINT
 
@@ -29,7 +29,7 @@ BODY = b'{"inputs": "The river rose after a week of rain and the town opened its
 
 
 class Skip(Exception):
-    """This machine cannot do it."""
+    """This machine cannot run the test."""
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ async def ask(path="/invocations", body=BODY, method="POST"):
 
 
 async def until(path, expected, part=b""):
-    """Waits for an answer of this status that holds this part."""
+    """Waits for an answer with this status and this text."""
     start = time.perf_counter()
     while time.perf_counter() - start < PATIENCE:
         status, answer = await ask(path, b"", "GET")
@@ -65,7 +65,7 @@ async def until(path, expected, part=b""):
 
 
 async def survives_hostile_bodies():
-    """Every body is answered or refused, or ends with a process that is started again."""
+    """Checks that every body is answered, refused, or ends a process that is started again."""
     bodies = [
         hostile.one_word,
         hostile.many_words,
@@ -90,7 +90,7 @@ async def little_address_space(options):
 
 @contextlib.contextmanager
 def memory_cgroup(limit):
-    """A cgroup with a limit of memory: its folder, and how to count what was killed in it."""
+    """A cgroup with a memory limit: its folder, and a function that counts killed processes."""
     root = pathlib.Path("/sys/fs/cgroup")
     if (root / "cgroup.controllers").exists():
         group, limit_file, events = root / "epitome-faults", "memory.max", "memory.events"

@@ -1,4 +1,4 @@
-"""What hostile clients do, a function each. All are bounded in size and time."""
+"""Hostile clients, one function each. All are bounded in size and time."""
 
 import asyncio
 import functools

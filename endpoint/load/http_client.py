@@ -1,4 +1,4 @@
-"""A client that costs little beside the server: asyncio, kept connections, no library."""
+"""A client with little overhead: asyncio, persistent connections, no library."""
 
 import asyncio
 import json
@@ -8,14 +8,14 @@ import time
 
 
 class Client:
-    """One connection, opened again where the server closed it."""
+    """One connection, which is opened again if the server has closed it."""
 
     def __init__(self, port):
         self.port = port
         self.reader = self.writer = None
 
     async def request(self, method, path, body=b"", headers=()):
-        """Status, body and seconds; the error's name as status where there is no answer."""
+        """Status, body and seconds. Without an answer, the status is the name of the error."""
         start = time.perf_counter()
         try:
             if self.writer is None:
@@ -45,7 +45,7 @@ class Client:
 
 
 def head(method, path, body=b"", headers=()):
-    """A request's head, of JSON unless the headers say something else."""
+    """The head of a request, with JSON as the default content type."""
     fields = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": len(body)}
     fields.update(headers)
     lines = [f"{method} {path} HTTP/1.1"] + [f"{name}: {value}" for name, value in fields.items()]

@@ -43,7 +43,7 @@ HANGING_UP = 4
 QUEUE = 32
 PING_EVERY = 0.1
 GRACE = 25
-# Statuses that a client of a full server may see.
+# Statuses that a client of an overloaded server may get.
 REFUSED = {429, 503, 504}
 
 
@@ -75,7 +75,7 @@ def cases(articles):
 
 
 async def ask_until(end, port, asked, expected, results, pause):
-    """Asks again and again; `pause` gives the seconds between two requests' starts."""
+    """Sends requests repeatedly; `pause` returns the seconds between the starts of two requests."""
     client = Client(port)
     draw = random.Random(id(client))
     due = time.perf_counter() + draw.random() * pause
@@ -115,7 +115,7 @@ async def attack_until(end, port, first, counts):
 
 
 def ping(port, seconds):
-    """Seconds of each /ping. Runs in a process of its own: the load keeps this one busy."""
+    """Seconds of each /ping. Runs in a separate process, because the load keeps this one busy."""
 
     async def ping_until(end):
         client, times = Client(port), []
@@ -210,7 +210,7 @@ async def run(options, server):
 
 
 async def stop_under_load(options, server, results):
-    """SIGTERM while clients wait and heads are half sent."""
+    """Sends SIGTERM while clients wait and heads are incomplete."""
     body = json.dumps({"inputs": "a b", "parameters": {"num_beams": 4}}).encode()
     request = head("POST", "/invocations", body)
     held = [await hostile.connect(options.port, request[:20]) for _ in range(10)]

@@ -1,4 +1,4 @@
-"""Throughput and latency beside servers written by hand, on the same model, in one run.
+"""Throughput and latency compared with hand-written servers, with the same model, in one run.
 
     pip install fastapi uvicorn transformers torch ctranslate2
     python endpoint/load/peers.py target/release/epitome CHECKPOINT_FOLDER fixtures/articles
@@ -38,7 +38,7 @@ def arguments():
 
 
 class Server:
-    """One server process and what was measured of it."""
+    """A server process and its measurements."""
 
     def __init__(self, command, port):
         self.port = port
@@ -48,7 +48,7 @@ class Server:
         self.slices = {clients: {"times": [], "seconds": 0.0, "cpu": 0.0} for clients in CLIENTS}
 
     async def prepare(self, texts):
-        """Waits until it is ready; its summaries."""
+        """Waits until the server is ready. Returns its summaries."""
         await wait_ready(self.port, patience=180)
         self.figures["seconds_to_ready"] = round(time.perf_counter() - self.started, 2)
         connection, summaries = Client(self.port), []

@@ -1,4 +1,4 @@
-//! One line in the log for each request, with its id; and its count in the metrics.
+//! The access log: one line for each request, with its id. Also counts requests in the metrics.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,11 +16,11 @@ use crate::context::Context;
 use crate::error::ApiError;
 use crate::path_name::PROBES;
 
-/// Identifies a request; taken from the client where it gives one.
+/// Header with the id of a request. The client may set it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// A longer id is replaced.
+/// Longest id in bytes. A longer id is replaced.
 const MAX_ID: usize = 128;
-/// What nginx logs where the client was gone before the answer.
+/// Status of a request whose client closed the connection before the answer, as nginx logs it.
 const HUNG_UP: u16 = 499;
 
 /// Follows a request from its head to its answer's head.
@@ -52,7 +52,7 @@ fn new_id() -> HeaderValue {
     HeaderValue::from_str(&id).expect("an id of hexadecimal digits")
 }
 
-/// Records how a request ended. It is dropped unanswered where the client hung up.
+/// Logs the outcome of a request. Without an outcome when it is dropped, the client hung up.
 struct Record {
     context: Arc<Context>,
     route: String,
@@ -68,7 +68,7 @@ impl Record {
         self.context.metrics.answered(&self.route, code, took);
         let _entered = self.span.enter();
         let seconds = took.as_secs_f64();
-        // These come every few seconds, and drown the rest.
+        // Health checks and metrics are requested every few seconds, and would drown the rest.
         let route = self.route.as_str();
         let routine = (route == "/metrics" || PROBES.contains(&route)) && code < 500;
         let log_text = self.context.settings.server.log_text;

@@ -1,4 +1,4 @@
-//! What every request handler sees.
+//! State of the request handlers.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::context::Context;
 use crate::models::Registry;
 use crate::objects::AsyncCalls;
 
-/// The server's state.
+/// State of the server.
 pub(crate) struct App {
     pub(crate) context: Arc<Context>,
-    /// What answers.
+    /// Answers requests for summaries.
     pub(crate) backend: Arc<dyn Backend>,
-    /// The models that come and go through `/models`, where they do.
+    /// The models of `/models`, if the server is a multi-model endpoint.
     pub(crate) registry: Option<Arc<Registry>>,
-    /// Asynchronous calls of local mode, where it has S3.
+    /// Asynchronous calls of local mode, if S3 is available.
     pub(crate) async_calls: Option<AsyncCalls>,
-    /// Reads files that the page sends, where it can.
+    /// Reads files that the page sends, if available.
     pub(crate) documents: Option<Extractor>,
 }

@@ -1,4 +1,4 @@
-//! What the server and its page ask: the models of this process, or endpoints elsewhere.
+//! The backend of the server and its page: the models of this process, or other endpoints.
 
 use std::pin::Pin;
 use std::time::Instant;
@@ -14,27 +14,27 @@ use crate::contract::Style;
 use crate::error::ApiError;
 use crate::scheduler::Health;
 
-/// Names the model or the endpoint that a request is for.
+/// Header that names the model or the endpoint of a request.
 pub(crate) const TARGET_MODEL: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-target-model");
 
-/// What comes later.
-pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
+/// A boxed future.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
 
 /// Answers requests for summaries.
 pub(crate) trait Backend: Send + Sync {
-    /// Whether it can answer.
+    /// Whether it can answer requests.
     fn health(&self) -> Health;
 
-    /// Fields of `GET /info`: `backend`; `models`, the one that answers by default first; `named`,
-    /// whether requests name one; `long`, what that parameter may be, where it is known.
-    fn describe(&self) -> Later<'_, Map<String, Value>>;
+    /// Fields of `GET /info`: `backend`; `models`, the default one first; `named`, whether requests
+    /// name a model; `long`, the values of that parameter, if they are known.
+    fn describe(&self) -> BoxFuture<'_, Map<String, Value>>;
 
     /// Answers an invocation.
-    fn invoke(&self, request: Request<Body>) -> Later<'_, Response>;
+    fn invoke(&self, request: Request<Body>) -> BoxFuture<'_, Response>;
 
-    /// Answers a completion, where it has models of its own.
-    fn complete(&self, _style: Style, _headers: HeaderMap, _body: Body) -> Later<'_, Response> {
+    /// Answers a completion of OpenAI's API. Only models of this process do.
+    fn complete(&self, _style: Style, _headers: HeaderMap, _body: Body) -> BoxFuture<'_, Response> {
         let path = "/v1".into();
         Box::pin(std::future::ready(Err(ApiError::NoSuchPath(path))))
     }
@@ -44,34 +44,35 @@ pub(crate) trait Backend: Send + Sync {
         Vec::new()
     }
 
-    /// Counts the tokens of a text for what the headers name, where that can be told.
+    /// Counts the tokens of a text for the model that the headers name. `None` if the tokenizer is
+    /// unknown.
     fn count_tokens(
         &self,
         headers: HeaderMap,
         text: String,
         deadline: Instant,
-    ) -> Later<'_, Option<TokenCount>>;
+    ) -> BoxFuture<'_, Option<TokenCount>>;
 
-    /// Requests that wait.
+    /// Number of waiting requests.
     fn waiting(&self) -> usize {
         0
     }
 
-    /// Takes no more requests; those that were taken are still answered.
+    /// Refuses new requests. Accepted requests are still answered.
     fn close(&self) {}
 
     /// Waits for the work to end after [`close`](Self::close). Blocks.
     fn join(&self) {}
 }
 
-/// How a text fits into what the model reads.
+/// Length of a text, compared with the window of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct TokenCount {
-    /// Tokens of the whole text, special ones included.
+    /// Tokens of the whole text, including special tokens.
     pub(crate) tokens: usize,
-    /// Whether there are more that were not counted.
+    /// Whether the text has further tokens that were not counted.
     pub(crate) more: bool,
-    /// Tokens that the model reads at once.
+    /// Tokens that the model reads at most.
     pub(crate) window: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Reading bodies from clients that may be slow, or send too much.
+//! Reads request bodies from clients that may be slow, or send too much.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,11 @@ use hyper::body::Body as _;
 use crate::error::ApiError;
 use crate::in_flight::Charge;
 
-/// How much of a refused body is still read, and how long: a client that is cut off while it sends
-/// may never look at the answer.
+/// Bytes of a refused body that are still read, and the time for that. A client that is cut off
+/// while it sends may never read the answer.
 const DRAIN: (u64, Duration) = (64 << 20, Duration::from_secs(5));
 
-/// Reads a whole body of at most `limit` bytes, until `deadline`, and charges its memory.
+/// Reads a whole body of at most `limit` bytes until `deadline`, and charges its memory.
 pub(crate) async fn read(
     mut body: Body,
     limit: usize,
@@ -30,7 +30,8 @@ pub(crate) async fn read(
         let length = usize::try_from(length).unwrap_or(limit);
         charge.check(length)?;
         let mut bytes = Vec::new();
-        // All at once, so that it never moves. Memory that nothing is written to costs nothing.
+        // Reserves everything at once, so that the buffer never moves. Untouched memory costs
+        // nothing.
         bytes.try_reserve_exact(length).map_err(|_| ApiError::MemoryInUse)?;
         while let Some(frame) = body.frame().await {
             let frame = frame
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
     use crate::in_flight::Budget;
 
-    /// A body that is announced and never comes.
+    /// A body with a `Content-Length` that never arrives.
     struct Announced(u64);
 
     impl hyper::body::Body for Announced {

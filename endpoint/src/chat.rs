@@ -1,7 +1,6 @@
-//! `POST /v1/chat/completions`, `POST /v1/completions` and `GET /v1/models`: what clients of OpenAI
-//! ask.
+//! `POST /v1/chat/completions`, `POST /v1/completions` and `GET /v1/models`: OpenAI's API.
 //!
-//! The last message of the user, or the prompt, is the document, and the answer its summary.
+//! The last message of the user, or the prompt, is the document. The answer is its summary.
 
 use std::sync::Arc;
 
@@ -61,7 +60,7 @@ fn json_response(value: &Value) -> Response {
     ([(CONTENT_TYPE, content_type)], value.to_string()).into_response()
 }
 
-/// An error as OpenAI's clients read it.
+/// An error in the form of OpenAI's API.
 fn refusal(error: ApiError) -> Response {
     let body = error_body(&error);
     error.with_body(&body)

@@ -1,4 +1,4 @@
-//! Completions as OpenAI's clients read them, whole and in chunks.
+//! Completions in the form of OpenAI's API, whole and in chunks.
 
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::scheduler::Token;
 use crate::stream::{Sent, Writer};
 
-/// An error as OpenAI's clients read it.
+/// The body of an error in the form of OpenAI's API.
 pub(crate) fn error_body(error: &ApiError) -> Value {
     let kind = match error.status().as_u16() {
         401 => "authentication_error",
@@ -25,7 +25,7 @@ pub(crate) fn error_body(error: &ApiError) -> Value {
     json!({"error": {"message": error.to_string(), "type": kind, "param": null, "code": null}})
 }
 
-/// What all pieces of one answer share.
+/// Fields that all chunks of one answer share.
 pub(crate) struct Completion {
     id: String,
     created: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    /// An answer to a request, from the model under this name.
+    /// Creates the fields of an answer of the model with this name.
     pub(crate) fn new(model: String, style: Style, request: &ChatRequest) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let kind = match style {
@@ -61,7 +61,7 @@ impl Completion {
         })
     }
 
-    /// The whole answer; `texts` are those of its sequences.
+    /// The whole answer. `texts` has the text of each sequence.
     pub(crate) fn whole(&self, summary: &Summary, texts: Vec<String>) -> Value {
         let choice = |(index, content): (usize, String)| {
             let mut choice = json!({
@@ -138,7 +138,7 @@ impl Chunks {
         Self { completion, sent: Sent::default(), has_begun: false }
     }
 
-    /// A piece of text; the first one says who speaks.
+    /// A chunk with text. The first chunk also names the role.
     fn text(&mut self, text: &str) -> String {
         let mut piece = String::new();
         let is_chat = self.completion.style == Style::Chat;

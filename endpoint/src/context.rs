@@ -1,4 +1,4 @@
-//! What every request shares: settings, metrics, the memory in flight, and the end of the server.
+//! State that every request shares: settings, metrics, the memory in flight, and the shutdown.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,22 +10,22 @@ use crate::in_flight::Budget;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
-/// What requests share.
+/// State that requests share.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
-    /// Memory that requests take together.
+    /// Memory budget of all requests.
     pub(crate) in_flight: Arc<Budget>,
     pub(crate) shutdown: Shutdown,
 }
 
 impl Context {
-    /// When a request that comes now must be answered.
+    /// Deadline of a request that arrives now.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.settings.scheduling.deadline
     }
 
-    /// Waits no longer than the deadline, or than the server lives.
+    /// Waits for a future until the deadline or the end of the server.
     pub(crate) async fn before<T>(
         &self,
         deadline: Instant,
@@ -40,22 +40,22 @@ impl Context {
     }
 }
 
-/// Tells requests that are still under way when the server's time is over.
+/// Tells running requests when the grace period of the server is over.
 #[derive(Clone)]
 pub(crate) struct Shutdown(watch::Receiver<bool>);
 
 impl Shutdown {
-    /// A switch, and those who look at it.
+    /// Creates a switch, and a receiver of it.
     pub(crate) fn new() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
         (sender, Self(receiver))
     }
 
-    /// Waits until no request may go on.
+    /// Waits until all requests must end.
     pub(crate) async fn given_up(&self) {
         let mut receiver = self.0.clone();
         if receiver.wait_for(|given_up| *given_up).await.is_err() {
-            // Nobody can switch any more, so it never happens.
+            // The switch is gone, so it can never be set.
             std::future::pending::<()>().await;
         }
     }

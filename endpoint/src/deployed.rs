@@ -1,4 +1,4 @@
-//! Endpoints elsewhere, which the page asks in place of a model of this process.
+//! Other endpoints, which the page calls in place of a model of this process.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,29 +16,29 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::backend::{Backend, Later, TokenCount, target};
+use crate::backend::{Backend, BoxFuture, TokenCount, target};
+use crate::blocking_pool::{self, Stop};
 use crate::body;
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::media::{self, Format, MediaType};
-use crate::off_sockets::{self, Stop};
 use crate::path_name::{EndpointName, is_endpoint_name};
 use crate::scheduler::Health;
 
-/// Calls under way at a time.
+/// Largest number of running calls.
 const MAX_CALLS: usize = 16;
 
-/// Endpoints of an account. All calls block.
+/// The endpoints of an account. All calls block.
 pub trait Endpoints: Send + Sync {
-    /// Names of the endpoints that can be asked, the one that answers by default first, and why
-    /// there may be others.
+    /// Names of the endpoints, the default one first. Also the reason why the list may be
+    /// incomplete.
     fn names(&self) -> (Vec<String>, Option<String>);
 
-    /// Passes a body of JSON on. Hands each piece of the answer, with the content type of all of
-    /// it, to `piece`, which says whether somebody still waits.
+    /// Forwards a JSON body to the endpoint. Passes each piece of the answer and the content type
+    /// of the whole answer to `piece`, which returns whether the client still waits.
     ///
     /// # Errors
-    /// What the endpoint, or the way to it, says against the call.
+    /// If the endpoint refuses the call, or cannot be reached.
     fn invoke(
         &self,
         call: &EndpointCall,
@@ -51,18 +51,18 @@ pub trait Endpoints: Send + Sync {
 pub struct EndpointCall {
     /// The endpoint's name.
     pub endpoint: String,
-    /// A JSON object with `inputs` and `parameters`.
+    /// JSON object with `inputs` and `parameters`.
     pub body: Bytes,
-    /// Whether the answer shall be events, token by token.
+    /// Whether the answer is a stream of events, token by token.
     pub stream: bool,
 }
 
-/// Why a call got no answer.
+/// The error of a call.
 #[derive(Debug)]
 pub struct EndpointError {
-    /// The status of the container, where it was reached.
+    /// Status code of the container, if it was reached.
     pub status: Option<u16>,
-    /// One sentence.
+    /// Message of one sentence.
     pub message: String,
 }
 
@@ -74,7 +74,7 @@ impl From<EndpointError> for ApiError {
     }
 }
 
-/// The backend of a server that passes requests on.
+/// Backend that forwards requests to other endpoints.
 pub(crate) struct Deployed {
     context: Arc<Context>,
     endpoints: Arc<dyn Endpoints>,
@@ -88,10 +88,10 @@ impl Deployed {
 
     async fn names(&self, deadline: Instant) -> Result<(Vec<String>, Option<String>), ApiError> {
         let endpoints = self.endpoints.clone();
-        off_sockets::run(0, deadline, move |_: &Stop| Ok(endpoints.names())).await
+        blocking_pool::run(0, deadline, move |_: &Stop| Ok(endpoints.names())).await
     }
 
-    /// The endpoint that a request is for.
+    /// The endpoint of a request.
     async fn target(&self, parts: &Parts, deadline: Instant) -> Result<String, ApiError> {
         if let Some(EndpointName(name)) = parts.extensions.get() {
             return Ok(name.clone());
@@ -131,7 +131,7 @@ impl Deployed {
             .name("endpoint-call".into())
             .spawn(run)
             .map_err(|_| ApiError::WorkerFailed)?;
-        // What fails before the first piece can still be told by the status code.
+        // An error before the first piece still gets its status code.
         match self.context.before(deadline, answer.recv()).await? {
             Some(Piece::Head(content_type)) => {
                 let format = Format::of(content_type.split(';').next().unwrap_or_default());
@@ -152,7 +152,7 @@ impl Backend for Deployed {
         Health::Ready
     }
 
-    fn describe(&self) -> Later<'_, Map<String, Value>> {
+    fn describe(&self) -> BoxFuture<'_, Map<String, Value>> {
         Box::pin(async move {
             let (names, problem) = self.names(self.context.deadline()).await?;
             let models = names.iter().map(|name| json!({"name": name, "ready": true}));
@@ -165,7 +165,7 @@ impl Backend for Deployed {
         })
     }
 
-    fn invoke(&self, request: Request<Body>) -> Later<'_, Response> {
+    fn invoke(&self, request: Request<Body>) -> BoxFuture<'_, Response> {
         Box::pin(self.call(request))
     }
 
@@ -174,23 +174,23 @@ impl Backend for Deployed {
         _headers: HeaderMap,
         _text: String,
         _deadline: Instant,
-    ) -> Later<'_, Option<TokenCount>> {
+    ) -> BoxFuture<'_, Option<TokenCount>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 }
 
-/// A piece of an answer.
+/// A part of an answer.
 enum Piece {
-    /// The content type of what follows.
+    /// The content type of the answer.
     Head(String),
     Bytes(Bytes),
     Failed(ApiError),
 }
 
-/// Makes a call, and sends on what comes. Blocks.
+/// Makes a call, and sends the pieces of its answer on. Blocks.
 fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &UnboundedSender<Piece>) {
     let mut started = false;
-    // Never blocks: a client of AWS may call from within a runtime of its own.
+    // Sending never blocks: a client of AWS may call this from within its own runtime.
     let send = |piece| pieces.send(piece).is_ok();
     let result = endpoints.invoke(call, &mut |content_type, bytes| {
         let has_head = std::mem::replace(&mut started, true);
@@ -202,7 +202,7 @@ fn pass_on(endpoints: &dyn Endpoints, call: &EndpointCall, pieces: &UnboundedSen
     }
 }
 
-/// An answer that is sent on as it comes.
+/// An answer that is streamed.
 fn events(answer: UnboundedReceiver<Piece>) -> Body {
     let pieces = UnboundedReceiverStream::new(answer).map(|piece| match piece {
         Piece::Head(_) => Bytes::new(),
@@ -212,7 +212,7 @@ fn events(answer: UnboundedReceiver<Piece>) -> Body {
     Body::from_stream(pieces.map(Ok::<_, Infallible>))
 }
 
-/// An answer that is of use as a whole only.
+/// Collects the whole answer.
 async fn whole(mut answer: UnboundedReceiver<Piece>) -> Result<Vec<u8>, ApiError> {
     let mut all = Vec::new();
     while let Some(piece) = answer.recv().await {
@@ -228,7 +228,7 @@ async fn whole(mut answer: UnboundedReceiver<Piece>) -> Result<Vec<u8>, ApiError
 fn response(format: Option<Format>, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    // What an endpoint answers is data, never a page.
+    // The answer of an endpoint is data and must not be shown as a page.
     let content_type =
         format.map_or("application/octet-stream", |format| MediaType::from(format).name);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -13,19 +13,19 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::blocking_pool::{self, Stop};
 use crate::body;
 use crate::error::ApiError;
-use crate::off_sockets::{self, Stop};
 
-/// The file's name, percent-encoded.
+/// Header with the percent-encoded name of the file.
 const FILE_NAME: HeaderName = HeaderName::from_static("x-epitome-file-name");
-/// Bytes of a file's text: more than a page can show.
+/// Longest text of a file in bytes. The page can show less.
 const MAX_TEXT: usize = 8 << 20;
 
-/// Where files wait for each other.
+/// Permit for reading a file.
 static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
 
-/// Reads no more text than a page can show.
+/// Limits the text of a file to [`MAX_TEXT`].
 pub(crate) fn bounded(extractor: Extractor) -> Extractor {
     let mut options = Options::default();
     options.max_text = MAX_TEXT;
@@ -45,8 +45,8 @@ pub(crate) async fn read(
     let (parts, body) = request.into_parts();
     let name = parts.headers.get(FILE_NAME).and_then(|name| decode(name.as_bytes()));
     let file = body::read(body, limit, deadline, &mut charge).await?;
-    // A file may take a minute, even where nobody waits for it any more. Many of them must not keep
-    // other requests from their threads.
+    // Reading a file may take a minute, even after the client is gone. One at a time leaves threads
+    // for other requests.
     let turn = app.context.before(deadline, ONE_AT_A_TIME.acquire()).await?;
     let read = move |stop: &Stop| {
         let _turn = turn;
@@ -58,11 +58,11 @@ pub(crate) async fn read(
         serde_json::to_string(&json!({"documents": documents}))
             .map_err(|error| unreadable(error.to_string()))
     };
-    let answer = off_sockets::run(0, deadline, read).await?;
+    let answer = blocking_pool::run(0, deadline, read).await?;
     Ok(([(CONTENT_TYPE, "application/json")], answer).into_response())
 }
 
-/// Undoes percent-encoding; `None` where the result is not UTF-8.
+/// Decodes percent-encoding; `None` if the result is not UTF-8.
 fn decode(text: &[u8]) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;

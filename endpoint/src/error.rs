@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and the one table that gives each a status code.
+//! The errors of requests, and the table of their status codes.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::json;
 
-/// Text of a client that is quoted in a message is cut to this many characters.
+/// Longest quote of a client's text in a message, in characters.
 const MAX_QUOTED: usize = 80;
 
-/// Why a request gets no answer.
+/// Reason why a request failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// The message quotes nothing of the body.
+    /// The message contains nothing of the body.
     #[error("{0}")]
     BadRequest(String),
     #[error("{}{error}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
     BadParameter {
-        /// The line of a body of JSON lines.
+        /// Line number in a body of JSON lines.
         line: Option<usize>,
         error: ParameterError,
     },
@@ -64,7 +64,7 @@ pub(crate) enum ApiError {
     TooManyClients,
     #[error("the model failed: {0}")]
     ModelFailed(String),
-    /// An endpoint elsewhere, or the way to it.
+    /// Error of another endpoint, or of the connection to it.
     #[error("{message}")]
     Endpoint { status: StatusCode, message: String },
     #[error("{0}")]
@@ -93,37 +93,37 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// The table: status code, and the `type` in the body without its `Exception`. The stock
-    /// container calls a bad request `InternalServerException`, and clients may look for that.
-    #[rustfmt::skip]
+    /// The table of errors: status code, and the `type` in the body without its suffix `Exception`.
+    /// The stock container answers a bad request with `InternalServerException`, and clients may
+    /// check for that.
     fn describe(&self) -> (StatusCode, &'static str) {
         use StatusCode as Code;
         match self {
-            Self::BadRequest(_)           => (Code::BAD_REQUEST,            "InternalServer"),
-            Self::BadParameter { .. }     => (Code::BAD_REQUEST,            "InternalServer"),
-            Self::Unauthorized            => (Code::UNAUTHORIZED,           "Unauthorized"),
-            Self::Forbidden(_)            => (Code::FORBIDDEN,              "Forbidden"),
-            Self::NoSuchPath(_)           => (Code::NOT_FOUND,              "ResourceNotFound"),
-            Self::NoSuchModel(_)          => (Code::NOT_FOUND,              "ModelNotFound"),
-            Self::MethodNotAllowed { .. } => (Code::METHOD_NOT_ALLOWED,     "MethodNotAllowed"),
-            Self::NotAcceptable(_)        => (Code::NOT_ACCEPTABLE,         "NotAcceptable"),
-            Self::SlowBody(_)             => (Code::REQUEST_TIMEOUT,        "RequestTimeout"),
-            Self::ModelExists(_)          => (Code::CONFLICT,               "ConflictStatus"),
-            Self::TooLarge(_)             => (Code::PAYLOAD_TOO_LARGE,      "RequestEntityTooLarge"),
-            Self::TooManyRows { .. }      => (Code::PAYLOAD_TOO_LARGE,      "RequestEntityTooLarge"),
-            Self::UnsupportedCoding(_)    => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::BadRequest(_) => (Code::BAD_REQUEST, "InternalServer"),
+            Self::BadParameter { .. } => (Code::BAD_REQUEST, "InternalServer"),
+            Self::Unauthorized => (Code::UNAUTHORIZED, "Unauthorized"),
+            Self::Forbidden(_) => (Code::FORBIDDEN, "Forbidden"),
+            Self::NoSuchPath(_) => (Code::NOT_FOUND, "ResourceNotFound"),
+            Self::NoSuchModel(_) => (Code::NOT_FOUND, "ModelNotFound"),
+            Self::MethodNotAllowed { .. } => (Code::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::NotAcceptable(_) => (Code::NOT_ACCEPTABLE, "NotAcceptable"),
+            Self::SlowBody(_) => (Code::REQUEST_TIMEOUT, "RequestTimeout"),
+            Self::ModelExists(_) => (Code::CONFLICT, "ConflictStatus"),
+            Self::TooLarge(_) => (Code::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::TooManyRows { .. } => (Code::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
+            Self::UnsupportedCoding(_) => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::UnsupportedMediaType(_) => (Code::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
-            Self::ModelFailed(_)          => (Code::FAILED_DEPENDENCY,      "ModelFailed"),
-            Self::Endpoint { status, .. } => (*status,                      "Endpoint"),
-            Self::UnreadableDocument(_)   => (Code::UNPROCESSABLE_ENTITY,   "UnreadableDocument"),
-            Self::Overloaded { .. }       => (Code::TOO_MANY_REQUESTS,      "TooManyRequests"),
-            Self::MemoryInUse             => (Code::TOO_MANY_REQUESTS,      "TooManyRequests"),
-            Self::TooManyClients          => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
-            Self::WorkerFailed            => (Code::INTERNAL_SERVER_ERROR,  "InternalServer"),
-            Self::NotReady(_)             => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
-            Self::ShuttingDown            => (Code::SERVICE_UNAVAILABLE,    "ServiceUnavailable"),
-            Self::Deadline(_)             => (Code::GATEWAY_TIMEOUT,        "DeadlineExceeded"),
-            Self::OutOfMemory { .. }      => (Code::INSUFFICIENT_STORAGE,   "InsufficientMemory"),
+            Self::ModelFailed(_) => (Code::FAILED_DEPENDENCY, "ModelFailed"),
+            Self::Endpoint { status, .. } => (*status, "Endpoint"),
+            Self::UnreadableDocument(_) => (Code::UNPROCESSABLE_ENTITY, "UnreadableDocument"),
+            Self::Overloaded { .. } => (Code::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Self::MemoryInUse => (Code::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Self::TooManyClients => (Code::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::WorkerFailed => (Code::INTERNAL_SERVER_ERROR, "InternalServer"),
+            Self::NotReady(_) => (Code::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::ShuttingDown => (Code::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            Self::Deadline(_) => (Code::GATEWAY_TIMEOUT, "DeadlineExceeded"),
+            Self::OutOfMemory { .. } => (Code::INSUFFICIENT_STORAGE, "InsufficientMemory"),
         }
     }
 
@@ -132,7 +132,7 @@ impl ApiError {
         self.describe().0
     }
 
-    /// The body: the stock container's, and the fields in which clients of TGI look.
+    /// The body: that of the stock container, and the fields that clients of TGI read.
     pub(crate) fn body(&self) -> serde_json::Value {
         let (status, kind) = self.describe();
         let message = self.to_string();
@@ -145,7 +145,7 @@ impl ApiError {
         })
     }
 
-    /// What TGI calls such an error.
+    /// TGI's name of the error.
     fn tgi_type(&self) -> &'static str {
         match self {
             Self::Overloaded { .. }
@@ -160,12 +160,12 @@ impl ApiError {
         }
     }
 
-    /// The message without anything of the body: what the log may hold.
+    /// The message without text of the body, for the log.
     pub(crate) fn without_texts(&self) -> String {
         let error = match self {
             Self::BadParameter { error, .. } => error,
             Self::UnreadableDocument(_) => return "the document cannot be read".into(),
-            // It may quote the request.
+            // The message may quote the request.
             Self::Endpoint { .. } => return "the endpoint refused the request".into(),
             _ => return self.to_string(),
         };
@@ -200,7 +200,7 @@ impl IntoResponse for ApiError {
 }
 
 impl ApiError {
-    /// The answer with a body of another form.
+    /// The answer with another body.
     pub(crate) fn with_body(self, body: &serde_json::Value) -> Response {
         let mut response = (self.status(), body.to_string()).into_response();
         let headers = response.headers_mut();
@@ -222,7 +222,7 @@ impl ApiError {
     }
 }
 
-/// The beginning of a client's text.
+/// The start of a client's text.
 fn quoted(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,8 +1,8 @@
-//! Who may ask: which hosts and web pages, and with which key.
+//! Access control: allowed hosts, web pages and keys.
 //!
-//! A page elsewhere can make a browser send requests to a server on loopback, and a name that
-//! changes its address (DNS rebinding) can make them look like the server's own. Host and Origin
-//! tell both.
+//! A page of another site can make a browser send requests to a server on loopback. With DNS
+//! rebinding, they look like requests of the server's own page. The headers Host and Origin reveal
+//! both.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,13 +25,13 @@ use crate::key::Key;
 use crate::page;
 use crate::path_name::PROBES;
 
-/// What pages of allowed origins may send and read.
+/// Headers that pages of allowed origins may send.
 const HEADERS: &str = "accept, authorization, content-type, x-amzn-sagemaker-custom-attributes, \
                        x-amzn-sagemaker-target-model";
 const EXPOSED: &str = "server-timing, x-epitome-ignored, x-epitome-read, x-epitome-truncated, \
                        x-amzn-requestid, x-amzn-sagemaker-custom-attributes, retry-after";
 
-/// Refuses who may not ask.
+/// Refuses requests without permission.
 pub(crate) async fn check(
     State(context): State<Arc<Context>>,
     request: Request<Body>,
@@ -65,8 +65,8 @@ pub(crate) async fn check(
     response
 }
 
-/// RFC 9112, section 3.2: one Host, which HTTP/1.1 must have. On loopback it must name this
-/// machine.
+/// Checks Host as in RFC 9112, section 3.2: HTTP/1.1 needs exactly one. On loopback it must name
+/// this machine.
 fn check_host<B>(request: &Request<B>, listen: SocketAddr) -> Result<(), ApiError> {
     let refused = |problem: &str| ApiError::BadRequest(format!("the request {problem}"));
     let mut hosts = request.headers().get_all(HOST).iter();
@@ -79,7 +79,7 @@ fn check_host<B>(request: &Request<B>, listen: SocketAddr) -> Result<(), ApiErro
     let authority: Option<Authority> = host.to_str().ok().and_then(|host| host.parse().ok());
     let authority =
         authority.ok_or_else(|| refused("has a header Host that is not the name of a host"))?;
-    // In the target of a request to a proxy, too.
+    // A request to a proxy also names the host in its target.
     let mut names = std::iter::once(&authority).chain(request.uri().authority());
     if !listen.ip().is_loopback() || names.all(|name| is_loopback(name.host(), listen.ip())) {
         return Ok(());
@@ -99,7 +99,7 @@ fn is_loopback(host: &str, listen: IpAddr) -> bool {
     }
 }
 
-/// The origin, where the request comes from a page elsewhere that may ask.
+/// The origin of a page of another site, if that site is allowed.
 fn check_origin<'a>(
     headers: &'a HeaderMap,
     allowed: &[String],
@@ -133,8 +133,7 @@ fn preflight() -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
-/// Whether a path can be read without a key: whether the server works, and the page, which asks for
-/// the key.
+/// Whether a path needs no key: health checks, and the page, which asks the user for the key.
 pub(crate) fn is_open(path: &str) -> bool {
     path == "/" || PROBES.contains(&path) || path.starts_with(page::FOLDER)
 }

@@ -1,18 +1,18 @@
-//! The memory that requests take together, bounded for the whole process.
+//! The memory of all running requests, bounded for the process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::allocator;
 use crate::error::ApiError;
 
-/// Bytes of memory that a byte of a body may take while it is read: the body as it came, as it was
-/// before it was compressed, and the texts without their escapes.
+/// Largest memory per byte of a body while it is read: the received body, the uncompressed body,
+/// and the texts without escapes.
 const COST_PER_BYTE: usize = 4;
-/// Bodies up to this size may fill the whole budget, larger ones three quarters of it: so that
-/// large bodies never shut out small ones.
+/// Largest body that may use the whole budget. Larger bodies may use three quarters of it, so that
+/// they never shut out small ones.
 const SMALL_BODY: usize = 64 << 10;
 
-/// Memory for the requests that are under way.
+/// Memory budget of all running requests.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -29,19 +29,19 @@ impl Budget {
         })
     }
 
-    /// A charge of nothing yet.
+    /// Creates an empty charge.
     pub(crate) fn open(self: &Arc<Self>) -> Charge {
         Charge { budget: self.clone(), bytes: 0, taken: 0 }
     }
 }
 
-/// What one request has taken of the budget. Dropping it gives all back.
+/// The share of the budget that a request has taken. Dropping it returns the share.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     bytes: usize,
-    /// Bytes that were taken for them.
+    /// Bytes taken from the budget.
     taken: usize,
 }
 
@@ -49,7 +49,7 @@ impl Charge {
     /// Takes memory for more bytes of the body.
     ///
     /// # Errors
-    /// [`ApiError::MemoryInUse`] where other requests hold what is missing.
+    /// [`ApiError::MemoryInUse`] if other requests hold too much.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
         let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         *used = self.used_with(*used, bytes)?;
@@ -58,11 +58,11 @@ impl Charge {
         Ok(())
     }
 
-    /// Whether so many bytes would fit now. A body that cannot fit is then refused before it is
-    /// read, and one that is announced and never sent takes nothing.
+    /// Checks whether this many bytes would fit now. A body that cannot fit is thus refused before
+    /// it is read, and a body that is announced and never sent takes nothing.
     ///
     /// # Errors
-    /// [`ApiError::MemoryInUse`] where it would not.
+    /// [`ApiError::MemoryInUse`] if they would not fit.
     pub(crate) fn check(&self, bytes: usize) -> Result<(), ApiError> {
         let used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
         self.used_with(*used, bytes).map(drop)
@@ -75,7 +75,7 @@ impl Charge {
         if wanted > limit { Err(ApiError::MemoryInUse) } else { Ok(wanted) }
     }
 
-    /// Gives back what was needed to read the body: what is left of it are texts.
+    /// Returns the memory for reading the body. Only the texts remain.
     pub(crate) fn body_is_read(&mut self) {
         self.give_back(self.taken - self.bytes);
     }

@@ -11,6 +11,7 @@ use epitome_runtime::long_document::Read;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::blocking_pool::{self, Stop};
 use crate::body;
 use crate::completion::{Chunks, Completion};
 use crate::context::Context;
@@ -22,25 +23,25 @@ use crate::error::ApiError;
 use crate::in_flight::Charge;
 use crate::media::{self, Format, MediaType};
 use crate::models::Model;
-use crate::off_sockets::{self, Stop};
 use crate::scheduler::{Event, Health, Request};
 use crate::settings::ContractSettings;
 use crate::stream::{self, Writer};
 
-/// Comes in from the client, and goes back.
+/// Header that is copied from the request to the answer.
 pub(crate) const CUSTOM_ATTRIBUTES: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-custom-attributes");
-/// How many texts were longer than the model reads, where any was.
+/// Header with the number of truncated texts, if there are any.
 pub(crate) const TRUNCATED: HeaderName = HeaderName::from_static("x-epitome-truncated");
-/// How many words were read in how many parts, where the request says how to read long texts.
+/// Header with the numbers of words and parts that were read, if the request says how to read long
+/// texts.
 pub(crate) const READ: HeaderName = HeaderName::from_static("x-epitome-read");
-/// Names of the request's fields that mean nothing here.
+/// Header with the names of unknown fields.
 pub(crate) const IGNORED: HeaderName = HeaderName::from_static("x-epitome-ignored");
-/// Where the time went, as browsers show it.
+/// Header with the timing, which browsers show.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Time to write an answer whose deadline has passed.
-const LAST_MOMENT: Duration = Duration::from_secs(5);
+/// Time to write an answer after its deadline.
+const RENDER_TIME: Duration = Duration::from_secs(5);
 
 /// Answers an invocation of a model.
 pub(crate) async fn invoke(
@@ -61,7 +62,7 @@ pub(crate) async fn invoke(
     Ok(response)
 }
 
-/// Answers a chat completion of a model, which its client knows by this name.
+/// Answers a chat completion of a model. The client knows the model by this name.
 pub(crate) async fn complete(
     context: &Arc<Context>,
     model: &Arc<Model>,
@@ -72,7 +73,7 @@ pub(crate) async fn complete(
     Call { context, model, incoming }.complete(name, style).await
 }
 
-/// A request whose body has arrived.
+/// A request with its complete body.
 pub(crate) struct Incoming {
     headers: HeaderMap,
     body: Bytes,
@@ -82,8 +83,8 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// Reads the body, whatever is wrong with the headers: who is cut off while sending sees no
-    /// answer.
+    /// Reads the body even if a header is wrong: a client that is cut off while it sends never
+    /// reads the answer.
     pub(crate) async fn read(
         context: &Context,
         headers: HeaderMap,
@@ -97,7 +98,7 @@ impl Incoming {
         Ok(Self { headers, body, charge, received, deadline })
     }
 
-    /// Undoes the body's content encoding, where it has one.
+    /// Decompresses the body if it has a content coding.
     async fn decode(&mut self, context: &Context) -> Result<(), ApiError> {
         let Some(coding) = Coding::of(&self.headers)? else {
             return Ok(());
@@ -109,12 +110,12 @@ impl Incoming {
             let decoded = coding.decode(&body, limit, &mut charge, stop)?;
             Ok((Bytes::from(decoded), charge))
         };
-        (self.body, self.charge) = off_sockets::run(usize::MAX, self.deadline, decode).await?;
+        (self.body, self.charge) = blocking_pool::run(usize::MAX, self.deadline, decode).await?;
         self.headers.remove(CONTENT_ENCODING);
         Ok(())
     }
 
-    /// The model that the body names, where it is a chat completion.
+    /// The model that the body of a chat completion names.
     pub(crate) async fn model_name(
         &mut self,
         context: &Context,
@@ -122,22 +123,22 @@ impl Incoming {
         self.decode(context).await?;
         let body = self.body.clone();
         let find = move |_: &Stop| Ok(contract::model_name(&body));
-        off_sockets::run(self.body.len(), self.deadline, find).await
+        blocking_pool::run(self.body.len(), self.deadline, find).await
     }
 }
 
-/// One request for summaries.
+/// A request for summaries.
 struct Call<'a> {
     context: &'a Arc<Context>,
     model: &'a Arc<Model>,
     incoming: Incoming,
 }
 
-/// What was collected of a request.
+/// The results of a request.
 struct Collected {
-    /// By the numbers of the documents; none yet at first.
+    /// Results by the numbers of the documents; `None` while they are missing.
     summaries: Vec<Option<Result<Summary, ApiError>>>,
-    /// The longest wait for a worker.
+    /// The longest time that a document waited for a worker.
     waited: Duration,
 }
 
@@ -146,7 +147,7 @@ impl Call<'_> {
         let format = media::sent(&self.incoming.headers)?;
         let settings = &self.context.settings.contract;
         let preferred = settings.default_accept.unwrap_or(match format {
-            // The stock container's answer, too.
+            // The stock container also answers these in JSON.
             Format::Csv | Format::Npy if self.transform().is_none() => Format::Json,
             Format::Npy => Format::JsonLines,
             other => other,
@@ -159,7 +160,7 @@ impl Call<'_> {
         let (mut invocation, (), charge) = self.parse(transform, read).await?;
         let ignored = ignored(&std::mem::take(&mut invocation.ignored));
         let mut response = if invocation.stream || accept.format == Format::EventStream {
-            // Who streams and takes anything reads events.
+            // A streaming request that accepts anything gets events.
             let preferred = settings.default_accept.unwrap_or(Format::EventStream);
             let accept = media::accepted(&self.incoming.headers, preferred)?;
             let (content_type, writer) = stream::of_invocation(accept);
@@ -196,7 +197,7 @@ impl Call<'_> {
         self.collect(invocation, charge, MediaType::from(Format::Json).name, body).await
     }
 
-    /// How bodies are read, in a transform job.
+    /// The rules of the transform job, if this is one.
     fn transform(&self) -> Option<TransformJob> {
         let settings = &self.context.settings.batch_transform;
         settings.is_job.then(|| TransformJob {
@@ -205,7 +206,7 @@ impl Call<'_> {
         })
     }
 
-    /// Reads what the body asks for, once the model is loaded.
+    /// Reads the content of the body, once the model is loaded.
     async fn parse<T: Send + 'static>(
         &mut self,
         transform: Option<TransformJob>,
@@ -230,14 +231,14 @@ impl Call<'_> {
             let (invocation, more) = read(&body, &rules)?;
             charge.body_is_read();
             if settings.server.log_text {
-                let documents = invocation.jobs.iter().flat_map(|job| &job.documents);
+                let documents = invocation.groups.iter().flat_map(|group| &group.documents);
                 for document in documents {
                     tracing::info!(text = document.text.as_str(), "asked to summarize");
                 }
             }
             Ok((invocation, more, charge))
         };
-        off_sockets::run(bytes, deadline, parse).await
+        blocking_pool::run(bytes, deadline, parse).await
     }
 
     async fn stream(
@@ -264,9 +265,9 @@ impl Call<'_> {
             ));
         }
         let deadline = self.incoming.received + self.context.settings.scheduling.stream_deadline;
-        let mut events =
-            self.model.submit(Request { jobs: invocation.jobs, deadline, stream: true, charge })?;
-        // What fails before the first token can still be told by the status code.
+        let request = Request { groups: invocation.groups, deadline, stream: true, charge };
+        let mut events = self.model.submit(request)?;
+        // An error before the first token still gets its status code.
         let first = self.context.before(deadline, events.recv()).await?;
         let first = first.ok_or_else(|| self.abandoned())?;
         if let Event::Failed(error) | Event::DocumentFailed { error, .. } = first {
@@ -288,7 +289,7 @@ impl Call<'_> {
             Collected { summaries: (0..documents).map(|_| None).collect(), waited: Duration::ZERO };
         if documents > 0 {
             let events = self.model.submit(Request {
-                jobs: invocation.jobs,
+                groups: invocation.groups,
                 deadline,
                 stream: false,
                 charge,
@@ -296,7 +297,7 @@ impl Call<'_> {
             let gathered = self.gather(events, &mut collected);
             let gathered = self.context.before(deadline, gathered).await.flatten();
             match gathered {
-                // What was finished in time is answered, and the rest is told.
+                // Summaries that are ready are answered, and the rest with errors.
                 Err(ApiError::Deadline(_)) if self.answers_errors() => {}
                 gathered => gathered?,
             }
@@ -309,7 +310,7 @@ impl Call<'_> {
             let tokenizer = loaded.as_ref().and_then(|loaded| loaded.tokenizer());
             tokenizer.is_none_or(|tokenizer| tokenizer.is_special(id))
         });
-        // An answer is a few hundred bytes a document.
+        // An answer takes a few hundred bytes per document.
         let bytes = documents.saturating_mul(256);
         let render = move |_: &Stop| {
             let answers = answers(inputs, layout, collected.summaries, &late)?;
@@ -326,9 +327,9 @@ impl Call<'_> {
             describe(&answers, collected.waited, received, headers);
             Ok(response)
         };
-        // Rendering takes a moment, and is all that is left where the deadline has passed.
-        let deadline = deadline.max(Instant::now() + LAST_MOMENT);
-        off_sockets::run(bytes, deadline, render).await
+        // Rendering takes a moment, and must also run after the deadline.
+        let deadline = deadline.max(Instant::now() + RENDER_TIME);
+        blocking_pool::run(bytes, deadline, render).await
     }
 
     /// Whether a bad record is answered by its error.
@@ -365,8 +366,8 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Why a request can end without a word: its deadline passed while it waited, or no worker is
-    /// left.
+    /// The reason why a request ended without a result: its deadline passed while it waited, or all
+    /// workers are gone.
     fn abandoned(&self) -> ApiError {
         match self.model.health() {
             Health::Failed(reason) => ApiError::NotReady(reason),
@@ -375,10 +376,10 @@ impl Call<'_> {
     }
 }
 
-/// The summaries by the inputs that they answer; `late` stands for what is missing.
+/// The summaries by inputs; `late` is the error of missing summaries.
 ///
 /// # Errors
-/// Where a text was longer than the model reads and must not be cut, outside a transform job.
+/// Outside of a transform job, if a text was truncated against the request.
 fn answers(
     inputs: Vec<Inputs>,
     layout: Layout,
@@ -388,7 +389,7 @@ fn answers(
     let is_records = matches!(layout, Layout::Records { .. });
     let mut summaries = summaries.into_iter().map(|one| one.unwrap_or_else(|| Err(late.clone())));
     let answer = |inputs: Inputs| {
-        // All of them, also where one is an error: the next inputs begin after them.
+        // Takes all of them even if one is an error, because the next inputs begin after them.
         let all: Vec<_> = summaries.by_ref().take(inputs.documents).collect();
         let all = match inputs.error {
             Some(error) => Err(*error),
@@ -405,7 +406,7 @@ fn answers(
     Ok(answers)
 }
 
-/// Refuses summaries of texts that were cut against the request's wish.
+/// Refuses summaries of texts that were truncated against the request.
 fn uncut(summaries: Vec<Summary>, inputs: &Inputs) -> Result<Vec<Summary>, ApiError> {
     match summaries.iter().position(|summary| inputs.shape.whole && summary.truncated) {
         None => Ok(summaries),
@@ -418,7 +419,7 @@ fn uncut(summaries: Vec<Summary>, inputs: &Inputs) -> Result<Vec<Summary>, ApiEr
     }
 }
 
-/// Tells in the answer's head how it was made.
+/// Adds headers that say how the answer was made.
 fn describe(answers: &Answers, waited: Duration, received: Instant, headers: &mut HeaderMap) {
     let truncated = answers.summaries().filter(|summary| summary.truncated).count();
     if truncated > 0 {
@@ -433,7 +434,7 @@ fn describe(answers: &Answers, waited: Duration, received: Instant, headers: &mu
     }
 }
 
-/// The names as a header's value: what is not visible ASCII becomes a question mark.
+/// The names as a header value. Characters other than visible ASCII become question marks.
 fn ignored(names: &[String]) -> Option<HeaderValue> {
     let visible = |c: char| {
         if c.is_ascii_graphic() && c != ',' { c } else { '?' }
@@ -442,7 +443,7 @@ fn ignored(names: &[String]) -> Option<HeaderValue> {
     HeaderValue::try_from(names.join(", ")).ok().filter(|value| !value.is_empty())
 }
 
-/// What was read of all texts together.
+/// Counts of words and parts that were read, summed over all texts.
 fn read(answers: &Answers) -> Option<String> {
     let reads: Vec<_> = answers.summaries().filter_map(|summary| summary.read).collect();
     let sum = |of: fn(&Read) -> usize| reads.iter().map(of).sum::<usize>();

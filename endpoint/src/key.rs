@@ -1,20 +1,20 @@
-//! The key that requests must carry.
+//! The API key of requests.
 
 use std::fmt;
 
 use epitome_runtime::bundle::digest;
 
-/// A key, kept as its digest.
+/// A key, stored as its digest.
 #[derive(Clone)]
 pub struct Key(String);
 
 impl Key {
-    /// The key with this text.
+    /// Creates a key from its text.
     pub fn new(text: &str) -> Self {
         Self(digest::bytes(text.as_bytes()))
     }
 
-    /// Whether this is the key, in a time that does not depend on where they differ.
+    /// Compares with the key, in a time that does not depend on the position of a difference.
     pub(crate) fn is(&self, text: &[u8]) -> bool {
         let given = digest::bytes(text);
         let pairs = std::iter::zip(self.0.bytes(), given.bytes());

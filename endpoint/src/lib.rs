@@ -14,9 +14,9 @@
 //! | `media`, `contract` | content types, bodies of requests and answers: the stock container's |
 //! | `chat`, `completion` | what OpenAI's clients ask, and what they get |
 //! | `invoke`, `stream` | from a request to its answer, at once or token by token |
-//! | `off_sockets` | work that grows with a request, away from the socket threads |
+//! | `blocking_pool` | work that grows with a request, away from the socket threads |
 //! | `local_mode`, `objects` | the same as AWS shows it, for boto3 and other SDKs; inputs on S3 |
-//! | `backend`, `local_models`, `deployed` | what is asked: models of this process, or endpoints elsewhere |
+//! | `backend`, `local_models`, `deployed` | backends: models of this process, or other endpoints |
 //! | `tokens`, `documents` | what the page asks besides: tokens of a text, the text of a file |
 //! | `models` | models that are loaded, checked, loaded again, and come and go |
 //! | `scheduler` | the bounded queue, batching, worker threads that survive panics |
@@ -30,6 +30,7 @@ mod access_log;
 mod allocator;
 mod app;
 mod backend;
+mod blocking_pool;
 mod body;
 mod chat;
 mod completion;
@@ -51,7 +52,6 @@ mod media;
 mod metrics;
 mod models;
 mod objects;
-mod off_sockets;
 mod openapi;
 mod page;
 mod path_name;

@@ -1,21 +1,22 @@
-//! The listening socket: an own one, or that of a supervising parent process.
+//! The listening socket: a new one, or that of a supervising parent process.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Set in the server's environment by its supervisor: its standard input is the listening socket.
+/// Environment variable that the supervisor sets: the standard input of the server is the listening
+/// socket.
 pub(crate) const INHERITED: &str = "EPITOME_INHERITED_LISTENER";
 
-/// Why the server could not start.
+/// Reason why the server could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The address is taken, or not ours.
+    /// The address is in use, or not an address of this machine.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The system refused threads, sockets or signals.
@@ -23,7 +24,7 @@ pub enum ServeError {
     System(#[from] io::Error),
 }
 
-/// Whether a supervisor started this process, to be the server.
+/// Whether this process is the server of a supervisor.
 pub fn is_supervised() -> bool {
     std::env::var_os(INHERITED).is_some()
 }
@@ -33,7 +34,7 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
 }
 
-/// Listens on an address, or where the supervisor does. Does not block.
+/// Listens on an address, or takes the supervisor's socket. The socket does not block.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     #[cfg(unix)]
     let listener = match is_supervised() {
@@ -46,7 +47,7 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-/// The socket that the parent listens on. From now on this process ends with its parent.
+/// Takes the parent's listening socket. From now on this process ends with its parent.
 #[cfg(unix)]
 fn inherited() -> io::Result<TcpListener> {
     use std::os::fd::AsFd;
@@ -55,7 +56,7 @@ fn inherited() -> io::Result<TcpListener> {
 
     use epitome_runtime::scratch;
 
-    /// How often the server looks whether its parent lives.
+    /// Time between two checks whether the parent is running.
     const PARENT_CHECK: Duration = Duration::from_millis(500);
 
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -1,5 +1,4 @@
-//! The endpoint as AWS shows it to its SDKs: boto3 and others, with their endpoint URL set to this
-//! server.
+//! SageMaker's runtime API for AWS SDKs (boto3 and others) whose endpoint URL is this server.
 
 pub(crate) mod asynchronous;
 
@@ -21,22 +20,22 @@ use crate::backend::TARGET_MODEL;
 use crate::error::ApiError;
 use crate::path_name::{EndpointName, MAX_ENDPOINT_NAME, Name, is_endpoint_name};
 
-/// The error's class, which SDKs read.
+/// Header with the class of an error, which SDKs read.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-/// The variant that answered.
+/// Header with the variant that answered.
 const VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
-/// The only variant.
+/// Name of the only variant.
 const ALL_TRAFFIC: &str = "AllTraffic";
-/// The variant that shall answer.
+/// Header with the requested variant.
 const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
-/// The inference component that shall answer.
+/// Header with the requested inference component.
 const INFERENCE_COMPONENT: HeaderName =
     HeaderName::from_static("x-amzn-sagemaker-inference-component");
-/// The content type of the wrapped body.
+/// Header with the content type of the wrapped body.
 const WRAPPED_TYPE: HeaderName = HeaderName::from_static("x-amzn-sagemaker-content-type");
-/// The content type that the wrapped body shall have.
+/// Header with the accepted content type of the wrapped body.
 const WRAPPED_ACCEPT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-accept");
-/// Bytes of an error's body that are passed on.
+/// Largest error body in bytes that is passed on.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// `POST /endpoints/{name}/invocations`
@@ -56,7 +55,7 @@ pub(crate) async fn invocations_response_stream(
     name: Result<Name, ApiError>,
     mut request: Request<Body>,
 ) -> Response {
-    // Here `Accept` is about the frames; what shall be in them has a header of its own.
+    // Here `Accept` is the type of the frames. Their content has its own header.
     let headers = request.headers_mut();
     headers.remove(ACCEPT);
     if let Some(accept) = headers.remove(WRAPPED_ACCEPT) {
@@ -79,7 +78,7 @@ pub(crate) async fn invocations_response_stream(
     Response::from_parts(parts, Body::from_stream(frames))
 }
 
-/// The container's answer; an error is what AWS makes of the container's.
+/// The container's answer. Errors get the form of AWS.
 async fn answer(
     app: &Arc<App>,
     name: Result<Name, ApiError>,
@@ -97,13 +96,13 @@ async fn answer(
         return Ok(response);
     }
     match response.extensions().get() {
-        // AWS looks for the model before it asks the container.
+        // AWS checks the model before it calls the container.
         Some(missing @ ApiError::NoSuchModel(_)) => Err(validation_error(&missing.to_string())),
         _ => Err(model_error(response).await),
     }
 }
 
-/// The name in the path, if it can be an endpoint's.
+/// The name in the path, if it is a valid endpoint name.
 fn is_endpoint(name: Result<Name, ApiError>) -> Result<String, String> {
     let name = name.ok().filter(|Name(name)| is_endpoint_name(name));
     name.map(|Name(name)| name).ok_or_else(|| {
@@ -114,7 +113,7 @@ fn is_endpoint(name: Result<Name, ApiError>) -> Result<String, String> {
     })
 }
 
-/// Whether what the headers name is there.
+/// Checks that the variant, component and model of the headers exist.
 fn targets(app: &App, headers: &HeaderMap) -> Result<(), &'static str> {
     let is_other = |variant: &HeaderValue| variant != ALL_TRAFFIC;
     if headers.get(TARGET_VARIANT).is_some_and(is_other) {
@@ -129,7 +128,7 @@ fn targets(app: &App, headers: &HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What AWS refuses by itself.
+/// An error that AWS itself answers.
 fn validation_error(message: &str) -> Response {
     error(StatusCode::BAD_REQUEST, "ValidationError", &json!({"Message": message}))
 }

@@ -1,4 +1,4 @@
-//! The models of this process: one, or many that come and go.
+//! The models of this process: one, or those of a multi-model endpoint.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,19 +10,19 @@ use hyper::Request;
 use hyper::header::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use crate::backend::{Backend, Later, TokenCount, target};
+use crate::backend::{Backend, BoxFuture, TokenCount, target};
+use crate::blocking_pool::{self, Stop};
 use crate::context::Context;
 use crate::contract::Style;
 use crate::error::ApiError;
 use crate::invoke::{Incoming, complete, invoke};
 use crate::models::{Model, Registry};
-use crate::off_sockets::{self, Stop};
 use crate::scheduler::Health;
 
-/// Tokens of a text that are counted at most.
+/// Largest number of tokens that are counted in a text.
 const MAX_COUNTED: usize = 1 << 18;
 
-/// The models of this process.
+/// The backend of the models of this process.
 pub(crate) struct LocalModels {
     context: Arc<Context>,
     models: Models,
@@ -30,9 +30,9 @@ pub(crate) struct LocalModels {
 
 /// One model, or many.
 pub(crate) enum Models {
-    /// The one in the model folder.
+    /// The model in the model folder.
     One(Arc<Model>),
-    /// Those that were loaded through `/models`.
+    /// The models that were loaded through `/models`.
     Many(Arc<Registry>),
 }
 
@@ -41,7 +41,7 @@ impl LocalModels {
         Self { context, models }
     }
 
-    /// Every model that is loaded or being loaded.
+    /// All models that are loaded or loading.
     fn all(&self) -> Vec<Arc<Model>> {
         match &self.models {
             Models::One(model) => vec![model.clone()],
@@ -49,7 +49,7 @@ impl LocalModels {
         }
     }
 
-    /// The model that a request is for.
+    /// The model of a request.
     async fn target(&self, headers: &HeaderMap) -> Result<Arc<Model>, ApiError> {
         let registry = match &self.models {
             Models::One(model) => return Ok(model.clone()),
@@ -69,7 +69,7 @@ impl LocalModels {
         let name = name.to_owned();
         let (loading, deadline) = (registry.clone(), self.context.deadline());
         let find = move |_: &Stop| loading.find_or_load(&name);
-        let model = off_sockets::run(0, deadline, find).await?;
+        let model = blocking_pool::run(0, deadline, find).await?;
         self.context.before(deadline, registry.settled(model)).await?
     }
 }
@@ -78,12 +78,12 @@ impl Backend for LocalModels {
     fn health(&self) -> Health {
         match &self.models {
             Models::One(model) => model.health(),
-            // Models come and go; the server itself is ready for them.
+            // The server is ready even without models.
             Models::Many(_) => Health::Ready,
         }
     }
 
-    fn describe(&self) -> Later<'_, Map<String, Value>> {
+    fn describe(&self) -> BoxFuture<'_, Map<String, Value>> {
         let models: Vec<Value> = self.all().iter().map(|model| describe(model)).collect();
         let mut fields = Map::new();
         fields.insert("backend".into(), "local".into());
@@ -95,18 +95,18 @@ impl Backend for LocalModels {
         Box::pin(std::future::ready(Ok(fields)))
     }
 
-    fn invoke(&self, request: Request<Body>) -> Later<'_, Response> {
+    fn invoke(&self, request: Request<Body>) -> BoxFuture<'_, Response> {
         Box::pin(async move {
             let model = self.target(request.headers()).await?;
             invoke(&self.context, &model, request).await
         })
     }
 
-    fn complete(&self, style: Style, headers: HeaderMap, body: Body) -> Later<'_, Response> {
+    fn complete(&self, style: Style, headers: HeaderMap, body: Body) -> BoxFuture<'_, Response> {
         Box::pin(async move {
             let mut incoming = Incoming::read(&self.context, headers, body).await?;
             let (model, name) = match &self.models {
-                // Clients must name a model, even where there is only one.
+                // Clients of OpenAI name a model, but there is only one.
                 Models::One(model) => (model.clone(), own_name(model)),
                 Models::Many(registry) => {
                     let name = incoming.model_name(&self.context).await?;
@@ -134,7 +134,7 @@ impl Backend for LocalModels {
         headers: HeaderMap,
         text: String,
         deadline: Instant,
-    ) -> Later<'_, Option<TokenCount>> {
+    ) -> BoxFuture<'_, Option<TokenCount>> {
         Box::pin(async move {
             let model = self.target(&headers).await?;
             let loaded = self.context.before(deadline, model.loaded()).await??;
@@ -148,8 +148,8 @@ impl Backend for LocalModels {
                 let window = loaded.manifest.max_source_tokens;
                 Ok(Some(TokenCount { tokens, more, window }))
             };
-            // Tokenizing is slow work: counts wait for each other.
-            off_sockets::run(usize::MAX, deadline, count).await
+            // Tokenizing is slow, so counts run one after another.
+            blocking_pool::run(usize::MAX, deadline, count).await
         })
     }
 
@@ -166,13 +166,13 @@ impl Backend for LocalModels {
     }
 }
 
-/// The name of what a model was made of, once it is loaded.
+/// The name of the checkpoint, once the model is loaded.
 fn own_name(model: &Model) -> String {
     let loaded = model.describe();
     loaded.map_or_else(|| model.name().to_owned(), |loaded| loaded.manifest.source.name.clone())
 }
 
-/// What the page needs to know of a model.
+/// Description of a model for the page.
 fn describe(model: &Model) -> Value {
     match model.describe() {
         None => json!({"name": model.name(), "ready": false}),

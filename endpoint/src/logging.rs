@@ -1,14 +1,14 @@
-//! The log: lines for people in a terminal, JSON lines elsewhere, on standard error.
+//! The log on standard error: text lines in a terminal, JSON lines elsewhere.
 
 use std::io::{IsTerminal, stderr};
 
 pub use tracing::Level;
 
-/// Starts the log of this process. A log that was started before stays.
+/// Starts the log of this process, unless it has one.
 pub fn start(level: Level) {
     let builder =
         tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(stderr);
-    // An error means that the process has a log already.
+    // An error means that the process already has a log.
     let _ = if stderr().is_terminal() {
         builder.compact().try_init()
     } else {

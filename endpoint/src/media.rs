@@ -1,4 +1,4 @@
-//! Content types, and which one to answer with.
+//! Content types, and the choice of the answer's type.
 
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
@@ -9,19 +9,19 @@ use crate::error::ApiError;
 pub enum Format {
     /// `application/json`
     Json,
-    /// `application/jsonlines`: one JSON value a line.
+    /// `application/jsonlines`: one JSON value per line.
     JsonLines,
     /// `text/csv`
     Csv,
     /// `text/plain`
     Text,
-    /// `application/x-npy`: an array of NumPy.
+    /// `application/x-npy`: a NumPy array.
     Npy,
-    /// `text/event-stream`: server-sent events, answers only.
+    /// `text/event-stream`: server-sent events, only in answers.
     EventStream,
 }
 
-/// Media types; of those with the same format, the first is its usual name.
+/// Media types. The first name of each format is its usual one.
 const TYPES: [(&str, Format); 11] = [
     ("application/json", Format::Json),
     ("text/json", Format::Json),
@@ -37,22 +37,22 @@ const TYPES: [(&str, Format); 11] = [
 ];
 
 impl Format {
-    /// The format that a media type without parameters names.
+    /// The format of a media type without parameters.
     pub fn of(media_type: &str) -> Option<Self> {
         MediaType::of(media_type).map(|media_type| media_type.format)
     }
 }
 
-/// A format by one of its names.
+/// A format, and the name that a client used for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MediaType {
     pub(crate) format: Format,
-    /// The content type of an answer: clients compare it with what they accept.
+    /// Content type of an answer. Clients compare it with the types that they accept.
     pub(crate) name: &'static str,
 }
 
 impl MediaType {
-    /// The one that a media type without parameters names.
+    /// Finds a media type without parameters.
     pub(crate) fn of(name: &str) -> Option<Self> {
         let is_it = |(known, _): &&(&str, Format)| known.eq_ignore_ascii_case(name.trim());
         TYPES.iter().find(is_it).map(|&(name, format)| Self { format, name })
@@ -62,7 +62,7 @@ impl MediaType {
 impl From<Format> for MediaType {
     fn from(format: Format) -> Self {
         let name = match format {
-            // Of text without a charset, some clients take any other.
+            // Without a charset, some clients assume another one for text.
             Format::Text => "text/plain; charset=utf-8",
             Format::Csv => "text/csv; charset=utf-8",
             format => TYPES
@@ -74,10 +74,10 @@ impl From<Format> for MediaType {
     }
 }
 
-/// What AWS SDKs send where their user does not say what the body is.
+/// Content type that AWS SDKs send by default.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// The format that a request is in; JSON where it does not say.
+/// The format of a request; JSON if it names none.
 pub(crate) fn sent(headers: &HeaderMap) -> Result<Format, ApiError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(Format::Json);
@@ -102,9 +102,9 @@ pub(crate) fn sent(headers: &HeaderMap) -> Result<Format, ApiError> {
     }
 }
 
-/// The format to answer in: of those that the client accepts, the one it likes best.
+/// The format of the answer: among those that the client accepts, the one with the highest weight.
 ///
-/// `preferred` is what it gets where it takes anything.
+/// `preferred` is the format if the client accepts anything.
 pub(crate) fn accepted(headers: &HeaderMap, preferred: Format) -> Result<MediaType, ApiError> {
     let values: Vec<_> = headers
         .get_all(ACCEPT)

@@ -18,7 +18,7 @@ struct RequestLabels {
     code: u16,
 }
 
-/// Everything that is counted.
+/// All metrics.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -32,17 +32,17 @@ pub(crate) struct Metrics {
     panics: Counter,
     encode_seconds: Histogram,
     step_seconds: Histogram,
-    /// Serializes scrapes, so that each shows the queue as it is.
+    /// Serializes scrapes, so that each shows the current queue.
     scrape: Mutex<()>,
 }
 
-/// From 1 ms to about 65 s.
+/// Buckets from 1 ms to about 65 s.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 17))
 }
 
 impl Metrics {
-    /// All at zero.
+    /// Creates metrics that are all zero.
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("epitome"),
@@ -118,18 +118,18 @@ impl Metrics {
         );
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub(crate) fn answered(&self, route: &str, code: u16, took: Duration) {
         self.requests.get_or_create(&RequestLabels { route: route.to_owned(), code }).inc();
         self.request_seconds.observe(took.as_secs_f64());
     }
 
-    /// A worker took a document, and has this many now.
+    /// Records that a worker took a document and now has this number of them.
     pub(crate) fn joined(&self, documents: usize) {
         self.batch_documents.observe(documents as f64);
     }
 
-    /// A document was summarized.
+    /// Counts a finished summary.
     pub(crate) fn summarized(&self, summary: &Summary) {
         let generated = |ids: &[u32]| ids.len().saturating_sub(1) as u64;
         let tokens_out = summary.sequences.iter().map(|sequence| generated(&sequence.token_ids));
@@ -141,17 +141,17 @@ impl Metrics {
         self.step_seconds.observe(summary.timing.decode.as_secs_f64() / steps);
     }
 
-    /// A document was given up: its client hung up, or its deadline passed.
+    /// Counts a cancelled document: its client hung up, or its deadline passed.
     pub(crate) fn cancelled(&self) {
         self.cancelled.inc();
     }
 
-    /// A worker panicked.
+    /// Counts a panic of a worker.
     pub(crate) fn worker_panicked(&self) {
         self.panics.inc();
     }
 
-    /// Everything, as Prometheus reads it.
+    /// All metrics in the text format of Prometheus.
     pub(crate) fn render(&self, waiting: usize) -> String {
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         self.queue_depth.set(i64::try_from(waiting).unwrap_or(i64::MAX));

@@ -1,34 +1,34 @@
-//! Objects on S3, which asynchronous calls of local mode read and write.
+//! Objects on S3, for the asynchronous calls of local mode.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Calls that may be waiting or under way.
+/// Largest number of waiting and running calls.
 pub(crate) const MAX_CALLS: u32 = 256;
-/// Calls that are under way at a time: each holds its input and its answer in memory.
+/// Largest number of running calls. Each holds its input and its answer in memory.
 pub(crate) const MAX_RUNNING: usize = 4;
 
 /// Objects on S3. All calls block.
 pub trait Objects: Send + Sync {
-    /// The bytes of an object.
+    /// Reads an object.
     ///
     /// # Errors
-    /// What is against it, in one sentence; also where there are more than `limit` bytes.
+    /// If that fails, or the object has more than `limit` bytes. The message is one sentence.
     fn get(&self, address: &str, limit: usize) -> Result<Vec<u8>, String>;
 
     /// Writes an object.
     ///
     /// # Errors
-    /// What is against it, in one sentence.
+    /// If that fails. The message is one sentence.
     fn put(&self, address: &str, bytes: &[u8]) -> Result<(), String>;
 }
 
-/// Where asynchronous calls find their inputs, and where they wait.
+/// Access to S3 for asynchronous calls, and limits of their number.
 pub(crate) struct AsyncCalls {
     pub(crate) objects: Arc<dyn Objects>,
     pub(crate) turns: Arc<Semaphore>,
-    /// Where they wait before anything is read.
+    /// Permits for running calls.
     pub(crate) running: Arc<Semaphore>,
 }
 
@@ -41,9 +41,9 @@ impl AsyncCalls {
         }
     }
 
-    /// Waits until all calls that were accepted are answered.
+    /// Waits until all accepted calls are answered.
     pub(crate) async fn answered(&self) {
-        // It fails only where the semaphore is closed, which never happens.
+        // Acquiring fails only if the semaphore is closed, which never happens.
         let _ = self.turns.acquire_many(MAX_CALLS).await;
     }
 }

@@ -1,6 +1,6 @@
-//! What the server answers, in OpenAPI: `GET /openapi.json`, and the page `GET /docs`.
+//! The description of the API in OpenAPI: `GET /openapi.json`, and the page `GET /docs`.
 //!
-//! The parameters come from the table that reads them, and so cannot differ from what is read.
+//! The parameters come from the table that the parser uses, so they cannot differ.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -65,12 +65,12 @@ fn text() -> Value {
     json!({"type": "string"})
 }
 
-/// A text with something in it.
+/// A non-empty text.
 fn document() -> Value {
     json!({"type": "string", "pattern": r"\S"})
 }
 
-/// An operation that reads nothing, or a body.
+/// An operation, with or without a request body.
 struct Operation {
     summary: &'static str,
     body: Option<Value>,
@@ -81,7 +81,7 @@ struct Operation {
 }
 
 impl Operation {
-    /// One that answers in JSON.
+    /// An operation that answers in JSON.
     fn json(summary: &'static str, answer: Value) -> Self {
         let answer = content(JSON, &answer);
         Self {
@@ -98,7 +98,7 @@ impl Operation {
         Self { body: Some(body), ..self }
     }
 
-    /// Nothing in the body is as good as a body.
+    /// Makes the request body optional.
     fn or_nothing(self) -> Self {
         Self { needs_body: false, ..self }
     }
@@ -375,7 +375,7 @@ fn schemas(app: &App) -> Value {
     })
 }
 
-/// The parameters of `generate`, and those beside them.
+/// The parameters of `generate`, and further ones.
 fn parameters() -> Value {
     let mut schema = GenerationParameters::schema();
     let flag = |words: &str| json!({"type": ["boolean", "null"], "description": words});
@@ -417,7 +417,7 @@ fn parameters() -> Value {
     schema
 }
 
-/// The fields of OpenAI's clients beside the parameters.
+/// The fields of OpenAI's clients beside the parameters of `generate`.
 fn chat_request() -> Value {
     let part = json!({
         "type": "object",

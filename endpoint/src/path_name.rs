@@ -5,17 +5,17 @@ use hyper::http::request::Parts;
 
 use crate::error::ApiError;
 
-/// Characters of an endpoint's name.
+/// Longest name of an endpoint, in characters.
 pub(crate) const MAX_ENDPOINT_NAME: usize = 63;
 
-/// What asks whether the server works.
+/// Paths of health checks.
 pub(crate) const PROBES: [&str; 3] = ["/ping", "/health/live", "/health/ready"];
 
-/// The endpoint that the path of a request names.
+/// The name of an endpoint in the path of a request.
 #[derive(Clone)]
 pub(crate) struct EndpointName(pub(crate) String);
 
-/// The name in a path, percent-encoded there.
+/// A name in a path, decoded from percent-encoding.
 pub(crate) struct Name(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Name {
@@ -30,7 +30,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
-/// Whether AWS takes it as the name of an endpoint: `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}`
+/// Whether AWS accepts it as the name of an endpoint: `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}`
 pub(crate) fn is_endpoint_name(name: &str) -> bool {
     let sound = |byte: u8| byte.is_ascii_alphanumeric();
     let bytes = name.as_bytes();

@@ -1,4 +1,4 @@
-//! Which path is answered by what.
+//! The routes of the server.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::blocking_pool::{self, Stop};
 use crate::error::ApiError;
 use crate::invoke::invoke;
 use crate::models::{Model, Registry};
-use crate::off_sockets::{self, Stop};
 use crate::path_name::Name;
 use crate::scheduler::Health;
 use crate::{access_log, body, chat, documents, guard, local_mode, openapi, page, tokens};
 
-/// Everything the server answers.
+/// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/ping", get(ping))
         .route("/invocations", post(invocations))
-        // As the hub's clients ask the URL of an endpoint.
+        // Clients of the hub send requests to the URL of an endpoint itself.
         .route("/", post(invocations))
         .route("/execution-parameters", get(execution_parameters))
         .route("/v1/chat/completions", post(chat::chat))
@@ -73,7 +73,7 @@ fn json_body(value: &Value) -> Json {
     ([(CONTENT_TYPE, "application/json")], value.to_string())
 }
 
-/// Whether the server can work; it waits for nothing.
+/// Answers whether the server can work, without waiting.
 async fn ping(State(app): State<Arc<App>>) -> Response {
     match app.backend.health() {
         Health::Ready => json_body(&json!({"status": "Healthy"})).into_response(),
@@ -82,7 +82,7 @@ async fn ping(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-/// Whether the process answers at all.
+/// Answers whether the process runs.
 async fn live() -> Json {
     json_body(&json!({"status": "Live"}))
 }
@@ -110,7 +110,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         .into_response()
 }
 
-/// What the page needs to know.
+/// Description of the models for the page.
 async fn info(State(app): State<Arc<App>>) -> Result<Json, ApiError> {
     let mut info = Map::new();
     info.insert("version".into(), env!("CARGO_PKG_VERSION").into());
@@ -132,7 +132,7 @@ fn registry(app: &App) -> Result<&Arc<Registry>, ApiError> {
 }
 
 async fn load_model(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Json, ApiError> {
-    /// More than enough for a name and a path.
+    /// Much more than a name and a path need.
     const LIMIT: usize = 64 << 10;
     let deadline = app.context.deadline();
     let mut charge = app.context.in_flight.open();
@@ -144,7 +144,7 @@ async fn load_model(State(app): State<Arc<App>>, request: Request<Body>) -> Resu
     let status = format!("Model \"{}\" registered", load.model_name);
     let loading = registry.clone();
     let load = move |_: &Stop| loading.load(&load.model_name, &load.url);
-    let model = off_sockets::run(0, deadline, load).await?;
+    let model = blocking_pool::run(0, deadline, load).await?;
     app.context.before(deadline, registry.settled(model)).await??;
     Ok(json_body(&json!({"status": status})))
 }

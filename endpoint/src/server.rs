@@ -1,4 +1,4 @@
-//! Starting, and stopping without losing anything.
+//! Starts the server, and stops it without losing requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,25 +24,26 @@ use crate::models::{
 use crate::objects::{AsyncCalls, Objects};
 use crate::settings::{ServerSettings, Settings};
 use crate::signals::StopSignal;
-use crate::{allocator, documents, off_sockets, routes};
+use crate::{allocator, blocking_pool, documents, routes};
 
-/// Threads that read and write sockets: more would only take processors from the model.
+/// Threads for sockets. More would only take processors from the model.
 const SOCKET_THREADS: usize = 2;
-/// How long refused requests have to leave once the grace is over.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Share of the memory for models that requests may take. Of the largest bodies that is one at a
-/// time on small machines: most are read and answered in a moment.
+/// Time for the answers to refused requests after the grace period.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Divisor for the request memory: requests may use this fraction of the memory for models. On
+/// small machines that is one body of the largest size at a time, since most bodies are read and
+/// answered quickly.
 const IN_FLIGHT_SHARE: u64 = 256;
 
-/// Where summaries come from.
+/// The source of summaries.
 pub enum Source {
     /// The model of the settings, in this process.
     Model(Arc<dyn PrepareModel>),
-    /// Endpoints elsewhere.
+    /// Other endpoints.
     Endpoints(Arc<dyn Endpoints>),
 }
 
-/// A server that is about to run.
+/// A server that is ready to run.
 pub struct Server {
     settings: Settings,
     source: Source,
@@ -57,14 +58,14 @@ impl Server {
         Self { settings, source, documents: None, objects: None, listening: Box::new(|_| {}) }
     }
 
-    /// Reads files that the page sends.
+    /// Enables the reading of files that the page sends.
     #[must_use]
     pub fn with_documents(mut self, extractor: Extractor) -> Self {
         self.documents = Some(documents::bounded(extractor));
         self
     }
 
-    /// Answers asynchronous calls of local mode, whose inputs and outputs are objects on S3.
+    /// Enables asynchronous calls of local mode, whose inputs and outputs are objects on S3.
     #[must_use]
     pub fn with_objects(mut self, objects: Arc<dyn Objects>) -> Self {
         self.objects = Some(objects);
@@ -78,29 +79,29 @@ impl Server {
         self
     }
 
-    /// Serves until the process is asked to stop, then finishes what runs.
+    /// Serves until the process is asked to stop, then finishes running requests.
     ///
-    /// `/ping` answers 503 until the model is loaded; a model that cannot be loaded keeps it there,
-    /// with the reason, until its files change.
+    /// `/ping` answers 503 until the model is loaded. If loading fails, it goes on with 503 and the
+    /// reason, until the model's files change.
     ///
     /// # Errors
-    /// [`ServeError`] where the server cannot start. What is wrong with the model or a request is
-    /// told to clients.
+    /// [`ServeError`] if the server cannot start. Errors of the model or of a request are sent to
+    /// clients.
     pub fn run(self) -> Result<(), ServeError> {
         allocator::give_memory_back();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(SOCKET_THREADS)
-            .max_blocking_threads(off_sockets::THREADS)
+            .max_blocking_threads(blocking_pool::THREADS)
             .enable_all()
             .build()?;
         let result = runtime.block_on(run(self));
-        // Whatever is left had its time.
+        // Remaining work has had its time.
         runtime.shutdown_background();
         result
     }
 }
 
-/// Removes what killed processes left.
+/// Removes temporary folders of killed processes.
 fn remove_abandoned() {
     for (folder, gone) in BundleFolder::remove_abandoned() {
         match gone {
@@ -133,8 +134,8 @@ async fn run(server: Server) -> Result<(), ServeError> {
     }
     tracing::info!("stopping: no new connections");
     let grace = app.context.settings.server.grace;
-    end_after(grace + 3 * LAST_WORDS);
-    // Clients that the system has let in already count as accepted.
+    end_after(grace + 3 * REFUSAL_TIME);
+    // Connections in the backlog of the system also count as accepted.
     while let Ok(Ok((stream, _))) = timeout(Duration::ZERO, listener.accept()).await {
         connections.serve(stream);
     }
@@ -150,12 +151,12 @@ async fn run(server: Server) -> Result<(), ServeError> {
         if timeout(grace, &mut all).await.is_err() {
             tracing::warn!("some requests did not finish in time, and are refused");
             let _ = give_up.send(true);
-            let _ = timeout(LAST_WORDS, &mut all).await;
+            let _ = timeout(REFUSAL_TIME, &mut all).await;
         }
         let backend = app.backend.clone();
         backend.close();
         let join = tokio::task::spawn_blocking(move || backend.join());
-        let _ = timeout(LAST_WORDS, join).await;
+        let _ = timeout(REFUSAL_TIME, join).await;
     };
     tokio::select! {
         () = finished => tracing::info!("stopped"),
@@ -164,7 +165,7 @@ async fn run(server: Server) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// The server's state, with its model being loaded.
+/// The state of the server. Its model starts to load.
 fn app(
     settings: Settings,
     source: Source,
@@ -175,7 +176,8 @@ fn app(
         usize::try_from(memory::available() / IN_FLIGHT_SHARE).unwrap_or(usize::MAX)
     });
     let max_body = settings.contract.max_body;
-    // A transform job sends no more at a time, and has nobody to try again.
+    // A transform job sends at most this number of requests at a time, and does not repeat refused
+    // ones.
     let bodies = match settings.batch_transform.is_job {
         true => settings.batch_transform.concurrent(),
         false => 1,
@@ -200,7 +202,7 @@ fn app(
     App { context, backend, registry, async_calls: None, documents }
 }
 
-/// The models of the settings.
+/// Loads the models of the settings.
 fn models(context: &Context, prepare: Arc<dyn PrepareModel>, open: OpenBundle) -> Models {
     let settings = &context.settings;
     let folder = &settings.server.model;
@@ -220,7 +222,7 @@ fn models(context: &Context, prepare: Arc<dyn PrepareModel>, open: OpenBundle) -
     }
 }
 
-/// Says once what it means to be reached from elsewhere without a key.
+/// Warns if the server can be reached from other machines without a key.
 fn say_who_may_ask(server: &ServerSettings) {
     let access = &server.access;
     if !server.listen.ip().is_loopback() && access.key.is_none() && !access.authenticated_upstream {
@@ -231,7 +233,7 @@ fn say_who_may_ask(server: &ServerSettings) {
     }
 }
 
-/// Ends the process even if something keeps it.
+/// Ends the process after this time, even if something blocks.
 fn end_after(time: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(time);

@@ -1,4 +1,4 @@
-//! How the server behaves, one struct a concern.
+//! The settings of the server, one struct per concern.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -15,56 +15,56 @@ use crate::media::Format;
 /// All settings.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where to listen, and what to load.
+    /// Address and model.
     pub server: ServerSettings,
-    /// What requests may be, and what answers look like.
+    /// Requests and answers.
     pub contract: ContractSettings,
-    /// How much is done at a time, and for how long.
+    /// Concurrency and time limits.
     pub scheduling: SchedulingSettings,
-    /// What batch transform jobs are told.
+    /// Batch transform jobs.
     pub batch_transform: BatchTransformSettings,
-    /// Serve many models, loaded and unloaded through `/models`.
+    /// Multi-model endpoint, which loads and unloads models through `/models`.
     pub multi_model: Option<MultiModelSettings>,
 }
 
-/// Where to listen, and what to load.
+/// Settings of the address and the model.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// The address; port 0 takes a free one.
+    /// Address to listen on. Port 0 takes a free port.
     pub listen: SocketAddr,
     /// Folder of the model.
     pub model: PathBuf,
-    /// How long requests may go on after SIGTERM.
+    /// Time that requests may take after SIGTERM.
     pub grace: Duration,
     /// Whether documents and summaries may appear in the log.
     pub log_text: bool,
-    /// Who may ask.
+    /// Access control.
     pub access: AccessSettings,
-    /// When the digests of a bundle's files are compared with its manifest.
+    /// Time of the comparison of a bundle's digests with its manifest.
     pub check: Check,
 }
 
-/// Who may ask.
+/// Settings of access control.
 #[derive(Clone, Debug, Default)]
 pub struct AccessSettings {
-    /// Origins of web pages elsewhere that may ask; `*` stands for all.
+    /// Allowed origins of other web pages; `*` allows all.
     pub allowed_origins: Vec<String>,
-    /// The key that requests must carry.
+    /// Key that requests must carry.
     pub key: Option<Key>,
-    /// Whether requests were authenticated before they come here, as in SageMaker.
+    /// Whether requests are authenticated before they come here, as in SageMaker.
     pub authenticated_upstream: bool,
 }
 
-/// When the digests of a bundle's files are compared with its manifest. A wrong one makes `/ping`
+/// Time of the comparison of a bundle's digests with its manifest. A wrong digest makes `/ping`
 /// answer 503.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
-    /// Never; sizes, and the digests of all but the weights, are compared when it is loaded.
+    /// Never. Loading still compares sizes, and the digests of all files except the weights.
     Never,
-    /// While it works already, slowly enough to disturb nobody.
+    /// While the model works, slowly enough to disturb no requests.
     #[default]
     Background,
-    /// Before it works.
+    /// Before the model works.
     First,
 }
 
@@ -81,18 +81,18 @@ impl Default for ServerSettings {
     }
 }
 
-/// The field that a summary is answered in.
+/// The task, which determines the field of the summary in answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Task {
-    /// `summary_text`, as transformers' summarization pipeline.
+    /// Field `summary_text`, like transformers' summarization pipeline.
     Summarization,
-    /// `generated_text`, as its text2text-generation pipeline.
+    /// Field `generated_text`, like its text2text-generation pipeline.
     #[default]
     TextGeneration,
 }
 
 impl Task {
-    /// The task that the stock container's `HF_TASK` names.
+    /// The task of the stock container's `HF_TASK`.
     pub fn of_hugging_face(task: &str) -> Self {
         match task.trim() {
             "summarization" => Self::Summarization,
@@ -100,7 +100,7 @@ impl Task {
         }
     }
 
-    /// The field's name.
+    /// Name of the field with the summary.
     pub fn field(self) -> &'static str {
         match self {
             Self::Summarization => "summary_text",
@@ -108,7 +108,7 @@ impl Task {
         }
     }
 
-    /// The name of the field that holds token ids in place of text.
+    /// Name of the field with token ids in place of text.
     pub(crate) fn token_field(self) -> &'static str {
         match self {
             Self::Summarization => "summary_token_ids",
@@ -117,28 +117,28 @@ impl Task {
     }
 }
 
-/// The shape of the answer to one text.
+/// The form of the answer to one text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AnswerShape {
-    /// `[{"generated_text": ...}]`, as the stock container answers.
+    /// `[{"generated_text": ...}]`, like the stock container.
     #[default]
     List,
-    /// `{"generated_text": ...}`, as the tutorial's own inference script answers.
+    /// `{"generated_text": ...}`, like the inference script of SageMaker's tutorial.
     Object,
 }
 
-/// What requests may be, and what answers look like.
+/// Settings of requests and answers.
 #[derive(Clone, Debug)]
 pub struct ContractSettings {
-    /// The answer's field.
+    /// Task, which determines the field of the summary.
     pub task: Task,
-    /// The answer's shape.
+    /// Form of the answer to one text.
     pub shape: AnswerShape,
-    /// The format of answers to requests that accept anything; `None` goes by the request's own.
+    /// Format of answers to requests that accept anything; `None` is the format of the request.
     pub default_accept: Option<Format>,
-    /// The largest body, in bytes.
+    /// Largest body in bytes.
     pub max_body: usize,
-    /// Memory that requests may take together, in bytes; `None` goes by what the process may use.
+    /// Memory of all requests together in bytes; `None` depends on the memory of the process.
     pub in_flight: Option<usize>,
 }
 
@@ -154,30 +154,30 @@ impl Default for ContractSettings {
     }
 }
 
-/// How much is done at a time, and for how long.
+/// Settings of concurrency and time limits.
 #[derive(Clone, Debug)]
 pub struct SchedulingSettings {
-    /// Copies of the model that work side by side; with neither these nor threads, the model's size
-    /// decides.
+    /// Number of workers, each with a copy of the model. `None`: depends on `threads`, or else on
+    /// the size of the model.
     pub workers: Option<NonZeroUsize>,
-    /// Threads of each copy; `None` shares what the process may use among the workers.
+    /// Threads of each worker; `None` divides the processors of the process among the workers.
     pub threads: Option<NonZeroUsize>,
-    /// Whether threads that wait for each other keep their processors.
+    /// Whether threads that wait for each other spin.
     pub spin: bool,
-    /// Requests that may wait.
+    /// Largest number of waiting requests.
     pub queue: usize,
-    /// Rows (documents times beams) that may wait, and that one request may ask for.
+    /// Largest number of waiting rows (documents times beams), and of rows in one request.
     pub queue_rows: NonZeroUsize,
-    /// Rows that are decoded together at most.
+    /// Largest number of rows that are decoded together.
     pub rows: NonZeroUsize,
-    /// Longest time to an answer: below the 60 seconds that SageMaker waits.
+    /// Longest time to an answer: less than the 60 seconds that SageMaker waits.
     pub deadline: Duration,
-    /// Longest time to the end of a streamed answer: below SageMaker's 8 minutes.
+    /// Longest time to the end of a streamed answer: less than SageMaker's 8 minutes.
     pub stream_deadline: Duration,
 }
 
 impl SchedulingSettings {
-    /// Workers and threads for a model.
+    /// Numbers of workers and threads for a model.
     pub fn concurrency(&self, manifest: &Manifest) -> Concurrency {
         let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         match (self.workers, self.threads) {
@@ -207,27 +207,27 @@ impl Default for SchedulingSettings {
     }
 }
 
-/// How requests of a batch transform job are answered, and what `GET /execution-parameters` says.
+/// Settings of batch transform jobs, and of `GET /execution-parameters`.
 #[derive(Clone, Debug)]
 pub struct BatchTransformSettings {
-    /// Whether the server works for such a job.
+    /// Whether the server works for a batch transform job.
     pub is_job: bool,
-    /// Requests that a job should have under way at a time.
+    /// Requests that a job should have running at a time.
     pub max_concurrent_transforms: usize,
-    /// Megabytes that a request should have: small ones are answered in time.
+    /// Recommended size of a request in megabytes. Small requests are answered in time.
     pub max_payload: usize,
-    /// `MULTI_RECORD` or `SINGLE_RECORD`; in SageMaker's local mode `MultiRecord` or
-    /// `SingleRecord`.
+    /// Batch strategy: `MULTI_RECORD` or `SINGLE_RECORD`; in SageMaker's local mode `MultiRecord`
+    /// or `SingleRecord`.
     pub strategy: String,
-    /// Whether a bad record is answered by its error, and not the whole request.
+    /// Whether a bad record is answered by its error. Otherwise it fails the request.
     pub answers_errors: bool,
 }
 
 impl BatchTransformSettings {
-    /// Megabytes of all requests of a job together, as SageMaker limits them.
+    /// SageMaker's limit for all running requests of a job together, in megabytes.
     const MAX_TOGETHER: usize = 100;
 
-    /// Requests at a time, within what SageMaker allows.
+    /// Number of running requests, within SageMaker's limit.
     pub(crate) fn concurrent(&self) -> usize {
         let together = Self::MAX_TOGETHER / self.max_payload.max(1);
         self.max_concurrent_transforms.min(together).max(1)
@@ -252,10 +252,10 @@ impl Default for BatchTransformSettings {
     }
 }
 
-/// A server of many models.
+/// Settings of a multi-model endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct MultiModelSettings {
-    /// Memory that the models may fill, in bytes; `None` goes by what the process may use.
+    /// Memory for models in bytes; `None` depends on the memory of the process.
     pub memory: Option<u64>,
 }
 

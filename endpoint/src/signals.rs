@@ -1,19 +1,19 @@
-//! What asks a process to stop: Ctrl-C, SIGTERM, or SIGHUP, which the end of a terminal sends. A
-//! process that was started to outlive its terminal, as by nohup, goes on ignoring SIGHUP.
+//! Signals that ask a process to stop: Ctrl-C, SIGTERM, and SIGHUP, which the end of a terminal
+//! sends. A process that was started with SIGHUP ignored, as by nohup, goes on ignoring it.
 
 use std::io;
 
-/// Calls `handler`, in a thread of its own, each time that the process is asked to stop.
+/// Calls `handler` in a thread of its own each time that the process is asked to stop.
 ///
 /// # Errors
-/// A process has one such handler; and the system may start no thread.
+/// If the process has such a handler already, or the system starts no thread.
 pub fn on_stop(handler: impl FnMut() + Send + 'static) -> io::Result<()> {
     #[cfg(unix)]
     let is_hangup_ignored = is_hangup_ignored();
     ctrlc::set_handler(handler).map_err(io::Error::other)?;
     #[cfg(unix)]
     if is_hangup_ignored {
-        // SAFETY: to ignore a signal runs no code of ours.
+        // SAFETY: ignoring a signal runs no code of this program.
         unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     }
     Ok(())
@@ -22,8 +22,8 @@ pub fn on_stop(handler: impl FnMut() + Send + 'static) -> io::Result<()> {
 #[cfg(unix)]
 fn is_hangup_ignored() -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the system only writes the present one, of which all zeros are
-    // a sound value, too.
+    // SAFETY: without a new action the system only writes the present one, for which all zeros are
+    // also a valid value.
     let action = unsafe {
         libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr());
         action.assume_init()

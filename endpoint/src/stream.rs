@@ -1,4 +1,4 @@
-//! Answers that come token by token.
+//! Answers that are streamed token by token.
 
 use std::io;
 use std::pin::Pin;
@@ -18,23 +18,23 @@ use crate::error::ApiError;
 use crate::media::{Format, MediaType};
 use crate::scheduler::{Event, Token};
 
-/// Writes what happens as pieces of an answer.
+/// Formats events as pieces of an answer.
 pub(crate) trait Writer: Send {
-    /// A token came.
+    /// Formats a token.
     fn token(&mut self, token: Token) -> String;
 
-    /// The summary is finished. It ends the answer.
+    /// Formats the end of the answer after the summary is finished.
     fn end(&mut self, summary: &Summary) -> String;
 
-    /// Something failed, which ends the answer.
+    /// Formats an error, which ends the answer.
     ///
     /// # Errors
-    /// Where the format has no place for an error: the connection breaks off, so that nobody takes
-    /// a part for the whole.
+    /// If the format has no place for an error. The connection then breaks off, so that nobody
+    /// takes a part for the whole.
     fn failure(&self, error: &ApiError) -> io::Result<String>;
 }
 
-/// An answer that grows as events come. Beam search reports no tokens before its end.
+/// An answer that is sent as events arrive. Beam search produces no tokens before its end.
 pub(crate) fn respond(
     first: Event,
     events: UnboundedReceiver<Event>,
@@ -49,9 +49,10 @@ pub(crate) fn respond(
     response
 }
 
-/// The content type of a streamed invocation, and what writes it.
+/// The content type and the writer of a streamed invocation.
 ///
-/// A stream has no closing bracket or header row: JSON becomes lines of it, and CSV text.
+/// A stream has no closing bracket and no header row: JSON becomes JSON lines, and CSV becomes
+/// text.
 pub(crate) fn of_invocation(accept: MediaType) -> (&'static str, Box<dyn Writer>) {
     let accept = match accept.format {
         Format::Json | Format::Npy => Format::JsonLines.into(),
@@ -66,7 +67,7 @@ pub(crate) fn of_invocation(accept: MediaType) -> (&'static str, Box<dyn Writer>
     }
 }
 
-/// The body. Dropping it, as happens when the client hangs up, cancels the request.
+/// The body. Dropping it cancels the request. That happens when the client hangs up.
 struct Pieces {
     first: Option<Event>,
     events: UnboundedReceiver<Event>,
@@ -111,13 +112,13 @@ impl Sent {
         self.0.push_str(text);
     }
 
-    /// What of the summary was held back: all of it where nothing was streamed.
+    /// The rest of the summary: all of it if nothing was streamed.
     pub(crate) fn rest<'a>(&self, summary: &'a Summary) -> &'a str {
         summary.text().strip_prefix(self.0.as_str()).unwrap_or_default()
     }
 }
 
-/// Plain text; its last line ends as the others.
+/// Plain text. The last line ends with a line break too.
 #[derive(Default)]
 struct Text(Sent);
 
@@ -136,21 +137,20 @@ impl Writer for Text {
     }
 }
 
-/// An event, or a line of JSON, for each token, as Hugging Face's text-generation-inference writes
-/// them.
+/// Server-sent events or JSON lines, one per token, like Hugging Face's text-generation-inference.
 struct Tokens {
     format: Format,
     sent: Sent,
-    /// The newest token: the last one comes with the summary.
+    /// The newest token. The last token is sent with the summary.
     held: Option<Token>,
-    /// Events that were written.
+    /// Number of sent events.
     count: usize,
 }
 
 impl Tokens {
     fn event(&mut self, token: &Token, generated_text: Value, details: Value) -> String {
         self.count += 1;
-        // Scores of single tokens are not computed while a search runs.
+        // Scores of single tokens are not computed during a search.
         let token = json!({
             "id": token.id, "text": token.text, "logprob": null, "special": token.special,
         });
@@ -188,7 +188,7 @@ impl Writer for Tokens {
         });
         let ended_by_token = last.special;
         last.text.push_str(self.sent.rest(summary));
-        // Clients pass over the texts of special tokens.
+        // Clients skip the texts of special tokens.
         last.special &= last.text.is_empty();
         let finish_reason = match summary.stopped {
             StopReason::Finished if ended_by_token => "eos_token",
@@ -202,7 +202,7 @@ impl Writer for Tokens {
             "seed": null,
             "truncated": summary.truncated,
         });
-        // Only where the request says how to read long texts.
+        // Set only if the request says how to read long texts.
         if let Some(read) = &summary.read {
             details["read"] =
                 json!({"words": read.words, "words_read": read.words_read, "parts": read.parts});

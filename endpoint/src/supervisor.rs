@@ -1,8 +1,9 @@
-//! A parent process that starts the server again where it is killed.
+//! A parent process that starts the server again if it is killed.
 //!
-//! The weights are mapped files: where one is cut while it is used, the system kills the process
-//! that reads it, and no error handling in that process can help. The parent holds the listening
-//! socket, so that clients only wait while the server starts again and loads its model.
+//! The weights are memory-mapped files. If such a file is truncated while it is used, the system
+//! kills the process that reads it, and error handling in that process cannot help. The parent
+//! holds the listening socket, so that clients only wait while the server starts again and loads
+//! its model.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -20,15 +21,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::listener::{INHERITED, ServeError, bind};
 use crate::signals;
 
-/// A pause before the next start, so that a server that dies at once does not fill the machine.
+/// Pause before a restart, so that a server that fails at once does not occupy the machine.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Listens, and runs a program with these arguments as the server until it ends by itself.
+/// Listens on an address, and runs a program with these arguments as the server until it ends by
+/// itself.
 ///
 /// The first signal to stop is passed on.
 ///
 /// # Errors
-/// Where the address is taken, or the system starts no process.
+/// If the address is in use, or the system starts no process.
 pub fn supervise(
     address: SocketAddr,
     program: &Path,
@@ -57,7 +59,7 @@ pub fn supervise(
     }
 }
 
-/// The server process, as the signal handler sees it.
+/// The server process, for the signal handler.
 #[derive(Default)]
 struct Child {
     id: Mutex<Option<Pid>>,
@@ -80,7 +82,7 @@ impl Child {
     fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         if let Some(id) = *self.id.lock().unwrap_or_else(PoisonError::into_inner) {
-            // It fails only where the process has ended, as is wanted.
+            // Fails only if the process has ended already.
             let _ = kill_process(id, Signal::TERM);
         }
     }

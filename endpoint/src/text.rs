@@ -1,17 +1,17 @@
-//! Texts that clients sent.
+//! Texts of requests.
 
 use bytes::Bytes;
 
-/// A text: a part of the body that it came in, or a copy of its own. A part takes no memory, and
-/// keeps the whole body.
+/// A text: a slice of the body of its request, or a copy. A slice takes no memory, but keeps the
+/// whole body alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Text(Bytes);
 
 impl Text {
-    /// A part of a body.
+    /// A slice of a body.
     ///
     /// # Panics
-    /// Where the part lies elsewhere.
+    /// If `part` does not lie in `body`.
     pub(crate) fn part_of(body: &Bytes, part: &str) -> Self {
         Self(body.slice_ref(part.as_bytes()))
     }
@@ -21,7 +21,7 @@ impl Text {
         std::str::from_utf8(&self.0).expect("a text was made of a str")
     }
 
-    /// Its length in bytes.
+    /// Length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

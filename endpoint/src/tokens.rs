@@ -1,4 +1,4 @@
-//! `POST /tokens`: how a text fits into what the model reads.
+//! `POST /tokens`: the length of a text, compared with the model's window.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 
-/// Bytes of a text: more than a book.
+/// Longest text in bytes, more than a book.
 const MAX_TEXT: usize = 4 << 20;
 
-/// Answers `null` where nobody here knows the model's tokens.
+/// Answers with the counts, or with `null` if the tokenizer is unknown.
 pub(crate) async fn count(
     State(app): State<Arc<App>>,
     request: Request<Body>,

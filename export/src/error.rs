@@ -1,18 +1,17 @@
-//! What can be wrong with a source, a checkpoint or an export, one variant and one sentence each.
+//! Errors of sources, checkpoints and exports, one variant and one sentence each.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use epitome_runtime::bundle::Precision;
 
-/// The result of everything in this crate that can fail.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a source could not be read, or a bundle not be written.
 ///
-/// Every message says what was wrong, in which file, entry, tensor or field, and what would be
-/// right. Where an operating system's error lies behind one, it is the
-/// [source](std::error::Error::source).
+/// Every message says what is wrong, in which file, entry, tensor or field, and what would be
+/// right. An error of the operating system is the [source](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -21,10 +20,10 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The disk that is written to has no room left.
+    /// The disk is full.
     #[error(
         "no room is left on the disk while writing {}: free some, or choose another folder",
         path.display()
@@ -37,7 +36,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
 
-    /// There is nothing at the path given.
+    /// The path does not exist.
     #[error(
         "{} does not exist: give a checkpoint folder, a model.tar.gz, or hf://OWNER/NAME for a \
          model of the Hugging Face hub",
@@ -65,7 +64,7 @@ pub enum Error {
     NotAnArchive {
         /// The file given.
         path: PathBuf,
-        /// What it looks like instead.
+        /// Format that it seems to have.
         found: String,
     },
     /// The archive ends before its last entry does.
@@ -79,7 +78,7 @@ pub enum Error {
     DamagedArchive {
         /// The archive.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
     /// An entry of the archive is something that no training job writes and that could do harm.
@@ -89,10 +88,10 @@ pub enum Error {
         path: PathBuf,
         /// The entry's name as the archive gives it, shortened when very long.
         entry: String,
-        /// What is wrong with the entry and what would be right.
+        /// Description of the problem and of what would be right.
         problem: String,
     },
-    /// The archive is larger inside than any model archive.
+    /// The archive's contents are larger than any model archive.
     #[error("{} is refused: {problem}", path.display())]
     ArchiveLimit {
         /// The archive.
@@ -115,7 +114,7 @@ pub enum Error {
     MissingWeights {
         /// The folder or archive.
         path: PathBuf,
-        /// What it has instead, and what to do.
+        /// Description of what it has instead, and advice.
         found: String,
     },
     /// The source holds several adapters, and nothing says which one is to be merged.
@@ -139,10 +138,10 @@ pub enum Error {
     AdapterWithoutBase {
         /// The folder or archive.
         path: PathBuf,
-        /// What the adapter calls its base, when it says.
+        /// Name of the base in the adapter, if it has one.
         base: Option<String>,
     },
-    /// A base was given for a source that holds no adapter.
+    /// A base was given for a source without an adapter.
     #[error("{} holds no adapter, which --base is for: leave --base out", path.display())]
     BaseWithoutAdapter {
         /// The folder or archive.
@@ -153,7 +152,7 @@ pub enum Error {
     Json {
         /// The file's name.
         file: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
     /// A field of a configuration file is missing or has a value that cannot be used.
@@ -163,19 +162,19 @@ pub enum Error {
         file: String,
         /// The field.
         field: String,
-        /// What is wrong with it and what would be right.
+        /// Description of the problem and of what would be right.
         problem: String,
     },
-    /// The configuration names an architecture that this crate does not write.
+    /// The configuration names an unknown architecture.
     #[error("config.json: model_type '{found}' is not supported; known: {}", known.join(", "))]
     UnknownModelType {
         /// The `model_type` found.
         found: String,
-        /// Those supported.
+        /// The known architectures.
         known: Vec<String>,
     },
 
-    /// Global attention was asked for, and the architecture has none.
+    /// Global attention was requested, and the architecture has none.
     #[error(
         "a model of '{model_type}' has no tokens with global attention, which only LED has: leave \
          --global-attention-mask out"
@@ -184,12 +183,12 @@ pub enum Error {
         /// The checkpoint's `model_type`.
         model_type: &'static str,
     },
-    /// A file of the tokenizer is damaged, or says what no `tokenizer.json` can say.
+    /// A file of the tokenizer is damaged, or cannot be expressed as a `tokenizer.json`.
     #[error("{file} {problem}")]
     Tokenizer {
         /// The file's name.
         file: String,
-        /// What is wrong with it and what would be right.
+        /// Description of the problem and of what would be right.
         problem: String,
     },
     /// The checkpoint's kind of tokenizer can only be read from a `tokenizer.json`.
@@ -218,12 +217,12 @@ pub enum Error {
         found: Vec<String>,
     },
 
-    /// A weights file is not of the format its name says.
+    /// A weights file does not have the format of its name.
     #[error("{file} {problem}")]
     Weights {
         /// The file's name.
         file: String,
-        /// What is wrong with it and what would be right.
+        /// Description of the problem and of what would be right.
         problem: String,
     },
     /// A pickle names a function or class other than those that make up plain tensors.
@@ -244,7 +243,7 @@ pub enum Error {
         file: String,
         /// The key.
         name: String,
-        /// What is there instead.
+        /// Kind of the value.
         kind: String,
     },
     /// A tensor's description contradicts the file it is in.
@@ -254,7 +253,7 @@ pub enum Error {
         file: String,
         /// The tensor.
         name: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
     /// The index names a shard that is not there.
@@ -285,20 +284,20 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
-    /// The checkpoint has tensors that the architecture has no place for.
+    /// The checkpoint has tensors that the architecture does not use.
     #[error("the checkpoint holds tensors that its config.json has no place for: {}", some(names))]
     UnexpectedTensors {
         /// The tensors.
         names: Vec<String>,
     },
-    /// A tensor's shape is not the one that follows from the configuration.
+    /// A tensor's shape differs from the configuration.
     #[error("tensor '{name}' has shape {found:?} where config.json asks for {expected:?}")]
     TensorShape {
         /// The tensor.
         name: String,
         /// Its shape in the checkpoint.
         found: Vec<usize>,
-        /// The shape that follows from the configuration.
+        /// Its shape by the configuration.
         expected: Vec<usize>,
     },
     /// A weight is NaN or infinite.
@@ -311,7 +310,7 @@ pub enum Error {
         tensor: String,
     },
 
-    /// A weight is greater than the precision can hold.
+    /// A weight is too large for the precision.
     #[error(
         "tensor '{tensor}' holds {value:e}, and the precision asked for holds {limit:e} at most: \
          choose another with --precision"
@@ -319,65 +318,65 @@ pub enum Error {
     BeyondPrecision {
         /// The tensor.
         tensor: String,
-        /// The weight's magnitude.
+        /// Magnitude of the weight.
         value: f32,
-        /// The greatest magnitude.
+        /// Largest magnitude of the precision.
         limit: f32,
     },
 
-    /// There are no data at the path given.
+    /// The dataset does not exist.
     #[error("{} does not exist: give a folder of XSum's files, a .csv or a .jsonl", path.display())]
     NoSuchDataset {
         /// The path given.
         path: PathBuf,
     },
-    /// Data to train on are not what they should be.
+    /// The dataset is malformed.
     #[error("{} {problem}", path.display())]
     Dataset {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it and what would be right.
+        /// Description of the problem and of what would be right.
         problem: String,
     },
-    /// Data to train on lack a column.
+    /// The dataset lacks a column.
     #[error("{} has no column '{name}': it has {}", path.display(), some(found))]
     DatasetColumn {
         /// The file.
         path: PathBuf,
-        /// The column that was asked for.
+        /// The requested column.
         name: String,
-        /// Those that it has.
+        /// The existing columns.
         found: Vec<String>,
     },
 
-    /// The output is there already, and is not a bundle.
+    /// The output exists, and is not a bundle.
     #[error("{} exists and is not a bundle: choose another --output, or remove it", path.display())]
     OutputExists {
         /// The output.
         path: PathBuf,
     },
-    /// The portable layout has no operators for this precision.
+    /// The portable layout does not support this precision.
     #[error("--layout optimum holds fp32 weights only, not {precision}: leave --precision out")]
     PortablePrecision {
-        /// What was asked for.
+        /// The requested precision.
         precision: Precision,
     },
-    /// Documents show nothing that this precision could use.
+    /// Calibration does not support this precision.
     #[error(
         "documents to calibrate with serve int4 weights only, not {precision}: choose int4, or \
          leave them out"
     )]
     CalibratedPrecision {
-        /// What was asked for.
+        /// The requested precision.
         precision: Precision,
     },
-    /// There is nothing to calibrate with.
+    /// The calibration documents have no text.
     #[error("{name} has no text in it: give documents to calibrate with")]
     NoCalibrationText {
-        /// What the documents are called.
+        /// Name of the documents.
         name: String,
     },
-    /// The sums that calibrating needs are too large.
+    /// Calibration needs too much memory.
     #[error(
         "calibrating this model takes {} GiB of memory, and {} GiB are allowed: export it without \
          documents to calibrate with",
@@ -385,35 +384,35 @@ pub enum Error {
         gibibytes(*allowed)
     )]
     CalibrationMemory {
-        /// Bytes that are needed.
+        /// Memory needed, in bytes.
         needed: u64,
-        /// The most bytes that are allowed.
+        /// Memory limit, in bytes.
         allowed: u64,
     },
-    /// The model could not summarize a document to calibrate with.
+    /// The model could not summarize a calibration document.
     #[error("calibrating failed at document {document}: {problem}")]
     Calibrating {
         /// Number of the document, from 1.
         document: usize,
-        /// What the runtime said. The call chose no parameter, so the checkpoint is at fault.
+        /// Error of the runtime. The call set no parameter, so that the checkpoint is at fault.
         problem: String,
     },
-    /// What matrices were multiplied with helps to round none of them.
+    /// The calibration data is not usable for any matrix.
     #[error(
         "no matrix could be calibrated, since what the model computes on the documents is not \
          finite: export it without them"
     )]
     NothingCalibrated,
-    /// What was written does not compute what it should.
+    /// The written model failed verification.
     #[error("the exported model is unsound: {problem}")]
     Unsound {
-        /// What verification found.
+        /// Result of the verification.
         problem: String,
     },
-    /// The place that a model comes from failed, such as a server.
+    /// The origin of a model, such as a server, failed.
     #[error("{0}")]
     Origin(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The runtime failed on what was written.
+    /// The runtime failed on the written model.
     #[error(transparent)]
     Runtime(#[from] epitome_runtime::Error),
 }
@@ -443,8 +442,8 @@ impl Error {
         }
     }
 
-    /// An error while reading a stream: one of ours or of the stream's origin inside it, or else
-    /// the operating system's at `path`.
+    /// An error while reading a stream: our own or the origin's error inside `error`, or else the
+    /// operating system's error at `path`.
     pub(crate) fn of_stream(path: &Path, error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => error,
@@ -456,7 +455,7 @@ impl Error {
         }
     }
 
-    /// An error of the operating system at `path`, with a full disk told apart.
+    /// An error of the operating system at `path`. A full disk has its own variant.
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -467,7 +466,7 @@ impl Error {
     }
 }
 
-/// What an adapter calls its base, to follow "no model".
+/// The adapter's base, to follow "no model" in a sentence.
 fn base_sentence(base: &Option<String>) -> String {
     let text =
         |base: &String| format!(" (its base is '{base}', which is not in the local hub cache)");
@@ -479,7 +478,7 @@ fn gibibytes(bytes: u64) -> f64 {
     (bytes as f64 / f64::from(1 << 30) * 10.0).ceil() / 10.0
 }
 
-/// The first few of `names`, and how many more there are.
+/// The first few of `names`, and the number of others.
 pub(crate) fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! From a source to a bundle.
+//! Exports a source to a bundle.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,27 +25,27 @@ use crate::staging::Staging;
 use crate::tokenizer::Tokenizers;
 use crate::{optimum, tokenizer, verify};
 
-/// How to export.
+/// Options of [`export()`].
 #[derive(Clone, Copy)]
 pub struct ExportOptions<'a> {
-    /// What to write: a bundle, or the portable layout.
+    /// Layout to write: a bundle, or the portable layout.
     pub layout: Layout,
-    /// Whether to load what was written and prove it sound before it is put in place.
+    /// Whether to load the export and verify it before it is moved to its place.
     pub verify: bool,
-    /// How precisely weights are kept.
+    /// Precision of the weights.
     pub precision: Precision,
-    /// Documents that show how int4 weights are best rounded.
+    /// Calibration documents for int4 weights.
     pub calibration: Option<&'a Calibration>,
-    /// What an adapter was trained on, where it does not lie beside it.
+    /// Base of an adapter, if the source does not hold it.
     pub base: Option<&'a dyn Origin>,
-    /// Which tokens have global attention where nobody says it, in place of the first (LED).
+    /// Default mask of global attention, in place of the first token (LED).
     pub global_attention_mask: Option<&'a GlobalAttentionMask>,
-    /// Told how far the work is; can stop it.
+    /// Receives the progress, and can stop the work.
     pub progress: &'a dyn Progress,
 }
 
 impl Default for ExportOptions<'_> {
-    /// A bundle, verified, with nobody to watch.
+    /// A verified bundle, without progress.
     fn default() -> Self {
         Self {
             layout: Layout::Bundle,
@@ -62,12 +62,12 @@ impl Default for ExportOptions<'_> {
 /// Exports the checkpoint at `source`, a path of a folder or a `model.tar.gz` or another
 /// [`Origin`], to the folder `output`.
 ///
-/// It is written beside `output` and renamed when it is whole; an earlier export there is
-/// replaced, anything else is left alone.
+/// The export is written in a folder beside `output`, which is renamed once it is complete. An
+/// earlier export there is replaced; anything else is kept.
 ///
 /// # Errors
 ///
-/// [`Error`] says what is wrong with the source, or what could not be written; nothing is left
+/// [`Error`] says what is wrong with the source, or what could not be written. Nothing is left
 /// behind.
 pub fn export(
     source: &(impl Origin + ?Sized),
@@ -88,7 +88,7 @@ pub fn export(
     let checkpoint = source.checkpoint()?;
     let hessians = match options.calibration {
         Some(calibration) => {
-            // Its threads wait while others add up.
+            // Threads of the session must not spin while the sums are added.
             let session = SessionOptions { prepack: false, spin: false, ..Default::default() };
             let folder = staging.folder();
             Some(calibrate(&source, &checkpoint, folder, options, calibration, session)?)
@@ -115,7 +115,7 @@ pub fn export(
     Ok(manifest)
 }
 
-/// Whether such documents can be calibrated with.
+/// Checks that the documents can be used for calibration.
 fn check_calibration(calibration: &Calibration, precision: Precision) -> Result<()> {
     if precision != Precision::Int4 {
         return Err(Error::CalibratedPrecision { precision });
@@ -126,7 +126,7 @@ fn check_calibration(calibration: &Calibration, precision: Precision) -> Result<
     }
 }
 
-/// Writes the model in float32, in a folder of `staging` that vanishes, and watches it summarize.
+/// Writes the model in float32 to a temporary folder of `staging`, and observes its summaries.
 fn calibrate(
     source: &Source,
     checkpoint: &Checkpoint,
@@ -145,12 +145,12 @@ fn calibrate(
     write_json(&folder.path().join(MANIFEST), &manifest)?;
     verify::check_defaults(&Bundle::open(folder.path())?)?;
     let hessians = Hessians::of(folder.path(), readers, calibration, session, options.progress)?;
-    // What cannot be removed would become a part of the bundle.
+    // A folder that cannot be removed would become a part of the bundle.
     folder.close().map_err(io)?;
     Ok(hessians)
 }
 
-/// Writes every file but the manifest, which is returned.
+/// Writes all files but the manifest, which is returned.
 fn write(
     source: &Source,
     checkpoint: &Checkpoint,
@@ -200,7 +200,7 @@ fn write(
         written.push(TARGET_TOKENIZER);
     }
     let mut defaults = GenerationDefaults::of(checkpoint, family);
-    // In the portable layout the graph has it.
+    // In the portable layout the graph holds the default mask.
     if options.layout == Layout::Bundle
         && let Some(mask) = &model.global_attention_mask
     {
@@ -209,13 +209,13 @@ fn write(
     write_json(&folder.join(GENERATION_CONFIG), &defaults.values)?;
     if options.layout == Layout::Optimum {
         if !tokenizer_notes.portable {
-            // The stock library cannot read it, or it has ids that the model does not.
+            // The stock library cannot read this tokenizer, or it has token ids beyond the model's.
             let is_tokenizer = |name: &&mut _| [TOKENIZER, TARGET_TOKENIZER].contains(name);
             for name in written.extract_if(.., |name| is_tokenizer(&name)) {
                 remove(&folder.join(name))?;
             }
         }
-        // The checkpoint's own where it has them, to be read as transformers reads it.
+        // The portable layout takes the checkpoint's own files, for transformers to read.
         written.extend(optimum::copy(source.root(), source.tokenizer(), folder)?);
     }
     for name in written {
@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
             learnt
         });
-        // Not by `assert_eq`, which would print them.
+        // `assert_eq` would print the weights.
         assert!(one == three);
     }
 }

@@ -1,4 +1,4 @@
-//! Generation defaults, gathered from the places where transformers keeps them.
+//! Generation defaults, merged from the places where transformers keeps them.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::arch::Family;
 use crate::checkpoint::Checkpoint;
 use crate::version::Version;
 
-/// Where transformers 4.26 and later keeps generation settings.
+/// The file of generation settings since transformers 4.26.
 const GENERATION_CONFIG: &str = "generation_config.json";
-/// Where it kept them before.
+/// The file of generation settings before.
 const CONFIG: &str = "config.json";
-/// What transformers' configuration class of the architecture has.
+/// Origin of settings of transformers' configuration class.
 const CLASS: &str = "transformers' configuration class";
-/// What the export was told, or has as its own default.
+/// Origin of settings that the export was given, or sets itself.
 const EXPORT: &str = "epitome export";
 /// Overrides for one task, inside config.json.
 const TASK: (&str, &str) = ("task_specific_params", "summarization");
@@ -24,11 +24,11 @@ const TASK: (&str, &str) = ("task_specific_params", "summarization");
 const FORCED_BOS: &str = "forced_bos_token_id";
 const OLD_FORCED_BOS: &str = "force_bos_token_to_be_generated";
 
-/// Token ids that generation needs beside the parameters proper.
+/// Token ids that generation needs, beside its parameters.
 const TOKEN_IDS: [&str; 4] =
     ["decoder_start_token_id", "eos_token_id", "pad_token_id", "bos_token_id"];
 
-/// What transformers 4's configuration class of an architecture does.
+/// Defaults of transformers 4's configuration class of an architecture.
 struct Class {
     defaults: Map<String, Value>,
     /// [`Family::forces_bos_by_old_name`].
@@ -40,20 +40,20 @@ struct Class {
 pub(crate) struct GenerationDefaults {
     /// transformers' names and values: `generation_config.json` of the bundle.
     pub(crate) values: Map<String, Value>,
-    /// The file each of them came from.
+    /// The origin of each value.
     pub(crate) origins: BTreeMap<String, String>,
 }
 
 impl GenerationDefaults {
-    /// Merges what the checkpoint says, as transformers does in the version that wrote it.
+    /// Merges the settings of the checkpoint, as transformers does in the version that wrote it.
     ///
-    /// `generation_config.json` is taken alone, where there is one. Otherwise the generation keys
-    /// in config.json are, and those of the `decoder` within it. Before version 5, those of
-    /// transformers' configuration class lie below them, and `task_specific_params.summarization`
-    /// above, which the summarization pipeline took.
+    /// If there is a `generation_config.json`, only it counts. Otherwise the generation keys of
+    /// config.json count, and those of its `decoder`. Before version 5, the defaults of
+    /// transformers' configuration class have the lowest precedence, and
+    /// `task_specific_params.summarization`, which the summarization pipeline uses, the highest.
     ///
-    /// transformers refuses to generate where it knows no token to start with. Token ids of
-    /// config.json, and of the class, are taken then.
+    /// transformers refuses to generate without a start token. Then token ids of config.json and of
+    /// the class are used here.
     pub(crate) fn of(checkpoint: &Checkpoint, family: &Family) -> Self {
         let class = family
             .generation_defaults
@@ -71,7 +71,7 @@ impl GenerationDefaults {
         class: &Class,
     ) -> Self {
         let mut merged = Self { values: Map::new(), origins: BTreeMap::new() };
-        // A null in config.json turns what the class has off.
+        // A null in config.json disables the class's default.
         let silent = |key: &str| !config.contains_key(key);
         match (generation_config, Version::of(config)) {
             (Some(fields), _) => merged.take(GENERATION_CONFIG, fields, is_generation_key),
@@ -109,15 +109,15 @@ impl GenerationDefaults {
         merged
     }
 
-    /// Notes which tokens have global attention. No file of a checkpoint says it: transformers is
-    /// told with each call of `generate`.
+    /// Sets the default mask of global attention. It is in no file of a checkpoint: transformers
+    /// takes it with each call of `generate`.
     pub(crate) fn set_global_attention_mask(&mut self, mask: &GlobalAttentionMask) {
         let name = GlobalAttentionMask::NAME;
         self.values.insert(name.into(), mask.to_json());
         self.origins.insert(name.into(), EXPORT.into());
     }
 
-    /// What the configuration of a decoder within config.json says where nothing else does.
+    /// Takes settings of the decoder's configuration that are missing elsewhere.
     fn take_decoder(&mut self, config: &Map<String, Value>) {
         if let Some(Value::Object(decoder)) = config.get("decoder") {
             let set: Vec<_> = self.values.keys().cloned().collect();
@@ -128,7 +128,7 @@ impl GenerationDefaults {
         }
     }
 
-    /// What BART's configurations had before there was `forced_bos_token_id`.
+    /// Reads `force_bos_token_to_be_generated`, BART's setting before `forced_bos_token_id`.
     fn force_bos(&mut self, config: &Map<String, Value>) {
         let forced = config.get(OLD_FORCED_BOS).and_then(Value::as_bool);
         let bos = self.values.get("bos_token_id").cloned();

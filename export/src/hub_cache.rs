@@ -1,7 +1,7 @@
 //! The local cache of the Hugging Face hub, in the layout of its Python library.
 //!
-//! `models--ORG--NAME/refs/REVISION` holds the commit whose files lie in `snapshots/COMMIT/`. See
-//! `huggingface_hub/constants.py` for where the cache is.
+//! `models--ORG--NAME/refs/REVISION` holds the commit, whose files are in `snapshots/COMMIT/`. See
+//! `huggingface_hub/constants.py` for the folder of the cache.
 
 use std::env;
 use std::fmt;
@@ -11,12 +11,12 @@ use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// The branch of a model where no revision is named.
+/// The default revision.
 pub const MAIN: &str = "main";
 
-/// The longest name of a model or a revision.
+/// Limit in bytes of the name of a model or revision.
 const MAX_NAME: usize = 200;
-/// The longest file with a commit that is read.
+/// Limit in bytes of a file with a commit.
 const MAX_REFERENCE: u64 = 256;
 
 /// A model of the hub: `OWNER/NAME`, or `NAME` for the oldest ones, and a revision of it.
@@ -47,7 +47,7 @@ impl ModelId {
         &self.name
     }
 
-    /// The branch, tag or commit: [`MAIN`] where none is named.
+    /// The branch, tag or commit; [`MAIN`] by default.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or(MAIN)
     }
@@ -73,7 +73,7 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// The folder in which models of the hub are kept.
+/// The folder of the hub's models.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
@@ -85,8 +85,8 @@ impl Cache {
         Self { root }
     }
 
-    /// The cache that `HF_HUB_CACHE` or `HF_HOME` name, or the user's; none where the user has no
-    /// folder.
+    /// The cache that `HF_HUB_CACHE` or `HF_HOME` name, or else the user's. `None` if the user has
+    /// no home folder.
     pub fn from_env() -> Option<Self> {
         let hub = || Some(home()?.join("hub"));
         set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")).or_else(hub).map(Self::new)
@@ -97,13 +97,13 @@ impl Cache {
         &self.root
     }
 
-    /// The folder of all that is kept of a model.
+    /// The folder of a model in the cache.
     pub fn folder(&self, id: &ModelId) -> PathBuf {
         self.root.join(folder_name(&id.name))
     }
 
-    /// The folder with a model's files, when it is in the cache. Some files may be missing: whoever
-    /// fetched them chose which.
+    /// The folder with a model's files, if the cache has it. Some files may be missing, since
+    /// others may fetch only a part.
     pub fn find(&self, id: &ModelId) -> Option<PathBuf> {
         let model = self.folder(id);
         let reference = model.join("refs").join(id.revision());
@@ -119,7 +119,7 @@ impl Cache {
     }
 }
 
-/// The folder of the hub's Python library: its cache, and the token of the user.
+/// The folder of the hub's Python library, with its cache and the user's token.
 pub fn home() -> Option<PathBuf> {
     set("HF_HOME")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("huggingface")))
@@ -134,7 +134,7 @@ fn folder_name(name: &str) -> String {
     format!("models--{}", name.replace('/', "--"))
 }
 
-/// Whether a name has only parts that are names of the hub, and none that leads elsewhere.
+/// Whether a name consists of valid parts of the hub, and does not lead elsewhere.
 pub fn is_plain(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.split('/').all(|part| {

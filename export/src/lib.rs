@@ -1,4 +1,4 @@
-//! Writes a checkpoint as a bundle.
+//! Exports a checkpoint to a bundle.
 
 mod adapter;
 mod arch;
@@ -14,7 +14,7 @@ pub mod hub_cache;
 mod onnx;
 pub mod optimum;
 mod packing;
-mod reported;
+mod progress_reader;
 pub mod source;
 mod staging;
 mod tokenizer;

@@ -1,4 +1,4 @@
-//! How matrices are packed in a bundle of a precision, and which operators read them.
+//! Packing and operators of matrices, by precision.
 
 use epitome_quantize::{Format, InputProducts, Int4, Int8, Packing, fp16, fp32};
 use epitome_runtime::bundle::Precision;
@@ -7,21 +7,21 @@ use epitome_runtime::operators::linear::{self, Operators};
 
 use crate::onnx::proto::ElementType;
 
-/// What a matrix is for.
+/// Role of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A linear layer.
     Layer,
-    /// Keys, values or output of a decoder's cross-attention.
+    /// Keys, values or output of the decoder's cross-attention.
     CrossLayer,
-    /// A table of tokens, which may be the output layer too.
+    /// An embedding table, which may also be the output layer.
     Table,
-    /// What is kept in float32 whatever the precision.
+    /// A matrix in float32 in every precision.
     Exact,
 }
 
-/// How a bundle of this precision packs matrices of this role. Where documents were summarized,
-/// `inputs` gives what they show of the matrix.
+/// The packing of matrices of this role in this precision. With calibration, `inputs` returns the
+/// data of the matrix.
 pub(crate) fn packing(
     precision: Precision,
     role: Role,
@@ -30,8 +30,8 @@ pub(crate) fn packing(
     match (precision, role, inputs) {
         (Precision::Fp32, ..) | (_, Role::Exact, _) => fp32(),
         (Precision::Fp16, ..) => fp16(),
-        // All that a summary knows of its source passes through cross-attention: rounded to 4 bits,
-        // it alone would be a third of what is lost.
+        // All information of the source passes through cross-attention. With 4 bits it would cause
+        // a third of the loss.
         (Precision::Int8, ..)
         | (Precision::Int4, Role::Table, _)
         | (Precision::Int4, Role::CrossLayer, Some(_)) => Box::<Int8>::default(),
@@ -40,7 +40,7 @@ pub(crate) fn packing(
     }
 }
 
-/// The operators that multiply with matrices of a format.
+/// The operators for matrices of a format.
 pub(crate) fn operators(format: Format) -> Operators {
     match format {
         Format::Fp32 => linear::FP32,
@@ -50,7 +50,7 @@ pub(crate) fn operators(format: Format) -> Operators {
     }
 }
 
-/// The operator that takes rows of a matrix; none where the format serves no tables.
+/// The operator that looks up rows of a matrix; `None` if the format does not support tables.
 pub(crate) fn embedding(format: Format) -> Option<&'static str> {
     match format {
         Format::Fp32 => Some(EMBEDDING_FP32),
@@ -60,7 +60,7 @@ pub(crate) fn embedding(format: Format) -> Option<&'static str> {
     }
 }
 
-/// The type of the packed tensor.
+/// Element type of the packed tensor.
 pub(crate) fn element_type(format: Format) -> ElementType {
     match format {
         Format::Fp32 => ElementType::Float,

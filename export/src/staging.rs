@@ -1,4 +1,4 @@
-//! Writing beside, then renaming: an export is there whole, or not at all.
+//! Writes an export to a temporary folder and renames it, so that the output is always complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use epitome_runtime::scratch::{Hold, uninterrupted};
 
 use crate::error::{Error, Result};
 
-/// A folder beside the output that becomes the output, or vanishes.
+/// A folder beside the output, which becomes the output or is removed.
 pub(crate) struct Staging {
     folder: PathBuf,
     output: PathBuf,
-    /// Parents of the output that were not there, the outermost first.
+    /// Parents of the output that were created, the outermost first.
     made: Vec<PathBuf>,
-    /// Of the folder; at the end, of the earlier export that it replaced.
+    /// Lock of the folder; at the end, lock of the earlier export that it replaced.
     hold: Hold,
 }
 
 impl Staging {
-    /// Creates the folder. The output may be absent, empty, or hold an earlier export (a file
-    /// `marker`), which is replaced only once the new one is whole.
+    /// Creates the folder. The output may be absent, empty, or an earlier export (with a file
+    /// `marker`), which is replaced only once the new one is complete.
     pub(crate) fn create(output: &Path, marker: &str) -> Result<Self> {
         let exists = output.symlink_metadata().is_ok();
         if output.file_name().is_none() || exists && !is_replaceable(output, marker) {
@@ -42,7 +42,7 @@ impl Staging {
             let folder = &staging.folder;
             fs::create_dir(folder).map_err(|source| Error::io(folder, source))?;
             if exists {
-                // What cannot be renamed (a mount point) shows now, not after the work.
+                // Checks now that the output can be renamed: a mount point cannot.
                 let aside = sibling(output, "replaced");
                 rename(output, &aside)?;
                 rename(&aside, output)?;
@@ -57,7 +57,7 @@ impl Staging {
         &self.folder
     }
 
-    /// Puts the folder in the output's place.
+    /// Moves the folder to the output's place.
     pub(crate) fn finish(mut self) -> Result<()> {
         let old = sibling(&self.output, "replaced");
         let exists = self.output.exists();
@@ -66,13 +66,13 @@ impl Staging {
                 rename(&self.output, &old)?;
             }
             rename(&self.folder, &self.output).inspect_err(|_| {
-                // The first error is the one to tell; the old bundle goes back where it was.
+                // Restores the old bundle. The first error is reported.
                 let _ = rename(&old, &self.output);
             })?;
             Ok(old.clone())
         })?;
         self.made.clear();
-        // The new bundle is in place, whatever becomes of the old one.
+        // The new bundle is in place, even if the old one cannot be removed.
         let _ = fs::remove_dir_all(&old);
         Ok(())
     }
@@ -80,10 +80,10 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Gone already when the export was finished.
+        // After [`Self::finish`] the folder no longer exists.
         let _ = fs::remove_dir_all(&self.folder);
         for folder in self.made.iter().rev() {
-            // Only while nothing else has come into it.
+            // Fails if other files were created in the folder meanwhile.
             let _ = fs::remove_dir(folder);
         }
     }
@@ -98,8 +98,8 @@ fn is_replaceable(output: &Path, marker: &str) -> bool {
     empty || output.join(marker).is_file()
 }
 
-/// A hidden name in the same folder, and so on the same disk, that nothing has: process numbers
-/// come again, in containers most of all, and a killed export leaves its folder behind.
+/// An unused hidden name in the same folder, and so on the same disk. Process numbers repeat, above
+/// all in containers, and a killed export leaves its folder behind.
 fn sibling(output: &Path, kind: &str) -> PathBuf {
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let mut number = std::process::id();

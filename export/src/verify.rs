@@ -1,5 +1,5 @@
-//! Proof that a written bundle is sound: it loads, its numbers are finite, its digests are right,
-//! and decoding over the cache, with beams that cross, equals decoding each history from scratch.
+//! Verifies a written bundle: it loads, its numbers are finite, its digests are right, and decoding
+//! with the cache, with beams that cross, equals decoding each history from scratch.
 
 use epitome_runtime::bundle::{Bundle, ModelShape};
 use epitome_runtime::generation::{Feed, GlobalAttentionMask, Rows, StepModel};
@@ -10,23 +10,23 @@ use epitome_runtime::{GenerationParameters, ModelSettings, Progress};
 
 use crate::error::{Error, Result};
 
-/// Tokens of the probe document.
+/// Number of tokens of the probe document.
 const SOURCE: usize = 12;
-/// Beams that cross.
+/// Number of beams.
 const BEAMS: usize = 3;
-/// How the beams continue each other, step by step: every beam is left, doubled and crossed.
+/// The parent of each beam at each step: every beam is dropped, doubled and crossed once.
 const PARENTS: [[u32; BEAMS]; 4] = [[0, 1, 2], [1, 0, 0], [2, 2, 1], [0, 2, 1]];
-/// Largest difference that rounding explains, relative to the largest logit (or 1).
+/// Tolerance for rounding, relative to the largest logit (or 1).
 pub(crate) const TOLERANCE: f32 = 1e-3;
 
-/// Verifies the bundle, and gives the version of the ONNX Runtime that ran it.
+/// Verifies the bundle. Returns the version of ONNX Runtime.
 pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String> {
     let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
     bundle.check()?;
     check_defaults(bundle)?;
     interruptible(progress)?;
     // Weights are used where they are mapped: packed copies would cost more than a few slow steps.
-    // Threads that wait give up their processors: between steps there is other work.
+    // Threads do not spin, since there is other work between steps.
     let options = SessionOptions { prepack: false, spin: false, ..SessionOptions::default() };
     let (mut encoder, mut decoder) = session::load(bundle, &options)?;
     interruptible(progress)?;
@@ -35,7 +35,7 @@ pub(crate) fn verify(bundle: &Bundle, progress: &dyn Progress) -> Result<String>
     Ok(runtime.version().to_owned())
 }
 
-/// Whether the model summarizes with its own defaults: they resolve, and the tokenizer loads.
+/// Checks that the model can summarize with its defaults: they resolve, and the tokenizer loads.
 pub(crate) fn check_defaults(bundle: &Bundle) -> Result<()> {
     let tokenizer = Tokenizer::of(bundle)?;
     let settings = ModelSettings::of(bundle)?;
@@ -45,7 +45,7 @@ pub(crate) fn check_defaults(bundle: &Bundle) -> Result<()> {
             [] => Ok(()),
             stop_strings => tokenizer.stop_strings(stop_strings).map(drop),
         })
-        // Whoever exports asked for no parameter: the checkpoint is at fault.
+        // The export sets no parameter, so that the checkpoint is at fault.
         .map_err(|error| unsound(&error.to_string()))
 }
 
@@ -63,7 +63,8 @@ impl Probe<'_> {
             .collect();
         let positions = shape.max_target_positions.unwrap_or(usize::MAX);
         let steps = PARENTS.len().min(positions);
-        // Whatever the bundle's setting: this runs all of the graph. Most models know no such mask.
+        // This mask runs all of the graph, whatever the bundle's default. Most models have no such
+        // mask.
         let global = GlobalAttentionMask::first();
         let memory = encoder.encode_with(&source, &global)?;
         if !memory.is_finite() {
@@ -101,7 +102,7 @@ impl Probe<'_> {
                 let draft = Feed { document: 0, past: 1, tokens: rest, rows: Rows::Successive };
                 let together = decoding.step(&[draft])?;
                 let last = &together[(rest.len() - 1) * self.shape.vocab_size..];
-                // Several tokens in one step are computed as each alone, to the bit.
+                // Several tokens in one step must give the same bits as single ones.
                 compare(last, &alone, 0.0)?;
                 interruptible(self.progress)?;
             }
@@ -110,13 +111,13 @@ impl Probe<'_> {
     }
 }
 
-/// A token that differs from its neighbours; any will do.
+/// A token id that differs from its neighbours.
 pub(crate) fn probe_token(index: usize, vocab_size: usize) -> u32 {
     (index.wrapping_mul(2_654_435_761) % vocab_size) as u32
 }
 
 pub(crate) fn compare(cached: &[f32], scratch: &[f32], tolerance: f32) -> Result<()> {
-    // A banned token has a logit of minus infinity, whatever the model computes.
+    // A banned token always has a logit of minus infinity.
     let banned = |logit: f32| logit == f32::NEG_INFINITY;
     let pairs = || cached.iter().copied().zip(scratch.iter().copied());
     let free = || pairs().filter(|&(a, b)| !(banned(a) && banned(b)));

@@ -1,18 +1,19 @@
-//! Which transformers a checkpoint is read as.
+//! The version of transformers that a checkpoint is read as.
 
 use serde_json::{Map, Value};
 
-/// The transformers that a checkpoint is read as: that of its training, by its major version.
+/// The version of transformers that a checkpoint is read as: that of its training, by major
+/// version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// As 4.57.6, the last release before 5, reads it.
+    /// 4.57.6, the last release before 5.
     V4,
-    /// As 5.24.0 reads it.
+    /// 5.24.0.
     V5,
 }
 
 impl Version {
-    /// The version that config.json names; the earlier one where it names none.
+    /// The version that config.json names, or [`Self::V4`] if it names none.
     pub(crate) fn of(config: &Map<String, Value>) -> Self {
         let version = config.get("transformers_version").and_then(Value::as_str);
         let major = version.and_then(|version| version.split('.').next()?.parse().ok());

@@ -1,5 +1,5 @@
-//! Adapters that PEFT trained (`fixtures/make_adapters.py`), merged into their bases, against what
-//! PEFT generates; and ones that are wrong in one way each.
+//! Merges adapters of PEFT (`fixtures/make_adapters.py`) into their bases and compares the
+//! summaries with PEFT's; and adapters with one error each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ fn goldens() -> Value {
     serde_json::from_slice(&fs::read(adapter("goldens.json")).unwrap()).unwrap()
 }
 
-/// Copies the files of a folder into another, with what `change` makes of them.
+/// Copies the files of a folder into another, changed by `change`.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -49,7 +49,7 @@ fn summaries(bundle: &Path, golden: &Value) -> Vec<Vec<u64>> {
         .collect()
 }
 
-/// The golden token ids of an adapter, without the padding that generation in batches leaves.
+/// The golden token ids of an adapter, without padding.
 fn expected(golden: &Value, name: &str) -> Vec<Vec<u64>> {
     let rows = golden["adapters"][name]["token_ids"].as_array().unwrap();
     let row = |row: &Value| row.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
@@ -78,7 +78,7 @@ fn every_adapter_says_what_peft_says() {
     }
 }
 
-/// The base of `lora`, which no summary of the adapter is one of.
+/// The base of `lora`. None of its summaries equals one of the adapter.
 fn base() -> PathBuf {
     fixture("tiny/bart-gelu")
 }
@@ -113,7 +113,7 @@ fn an_adapter_is_merged_wherever_it_lies() {
             assert_eq!(found, expected, "{}", source.display());
         }
     }
-    // The base in an archive, the adapter in another.
+    // The base and the adapter in separate archives.
     let alone = folder.path().join("alone");
     copy(&adapter("lora"), &alone);
     let packed_base = folder.path().join("base");
@@ -163,7 +163,7 @@ fn an_adapter_that_training_left_on_the_way_is_told() {
     assert!(notes[0].contains("without the adapter in 'checkpoint-9'"), "{notes:?}");
 }
 
-/// The message for a changed `adapter_config.json` and changed tensors of `lora`.
+/// The error for a changed `adapter_config.json` and changed tensors of `lora`.
 fn refused(fields: &Value, tensors: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> String {
     let folder = TempDir::new().unwrap();
     copy(&base(), folder.path());
@@ -249,7 +249,7 @@ fn adapters_that_lie_are_refused() {
     assert!(message.contains("has trained tokens of the shape [2, 16]"), "{message}");
 }
 
-/// Without the tables that tokens were added to, nobody knows the rows of the new tokens.
+/// Without the resized tables, the rows of the new tokens are unknown.
 #[test]
 fn a_resized_adapter_without_all_its_tables_is_refused() {
     let folder = TempDir::new().unwrap();

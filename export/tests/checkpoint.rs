@@ -1,5 +1,5 @@
-//! Checkpoints that PyTorch and transformers wrote (`fixtures/make_pickles.py`), and ones that are
-//! wrong in one way each.
+//! Checkpoints of PyTorch and transformers (`fixtures/make_pickles.py`), and checkpoints with one
+//! error each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// The checkpoint of one weights file from `fixtures/checkpoints/pickles`.
+/// A checkpoint with one weights file from `fixtures/checkpoints/pickles`.
 fn open_pickle(name: &str) -> Result<(TempDir, Checkpoint)> {
     let bytes = fs::read(fixtures().join(format!("pickles/{name}.bin"))).unwrap();
     let folder = folder(&[("pytorch_model.bin", &bytes)]);
@@ -35,13 +35,13 @@ fn refusal(opened: Result<impl Sized>) -> String {
     opened.err().expect("must be refused").to_string()
 }
 
-/// The message for a checkpoint with these files.
+/// The error for a checkpoint with these files.
 fn refused(files: &[(&str, &[u8])]) -> String {
     let folder = folder(files);
     refusal(Checkpoint::open(folder.path()))
 }
 
-/// All bits of all tensors, by name.
+/// The bits of all tensors, by name.
 fn contents(checkpoint: &Checkpoint) -> Vec<(String, Vec<usize>, Vec<u32>)> {
     checkpoint
         .names()
@@ -119,7 +119,7 @@ fn every_form_of_a_model_holds_the_same() {
     let shards = open("bin-shards");
     assert_eq!(shards.weights_format(), "pytorch_model.bin (2 shards)");
     assert_eq!(contents(&bin), contents(&shards));
-    // Stored twice there, once in each shard.
+    // These are stored twice, once in each shard.
     let [one, other] = ["lm_head.weight", "model.shared.weight"].map(|n| shards.tensor(n).unwrap());
     assert!(one.same_values(&other));
     assert!(!shards.same_storage("lm_head.weight", "model.shared.weight"));
@@ -318,7 +318,7 @@ fn a_missing_folder_is_an_error_of_the_system() {
     assert!(matches!(error, Error::Io { .. }));
 }
 
-/// A file beyond 4 GB, as real ones are; its holes take no room on the disk.
+/// A sparse file beyond 4 GB, as real files are.
 #[cfg(unix)]
 #[test]
 fn offsets_beyond_4_gib_are_read_from_zip64() {
@@ -380,8 +380,8 @@ fn offsets_beyond_4_gib_are_read_from_zip64() {
     assert_eq!(checkpoint.tensor("w").unwrap().to_f32(), [1.5, -2.0]);
 }
 
-/// The tensors of a checkpoint of `fixtures/checkpoints/quantized` by type, shape and bytes, after
-/// `change`, opened.
+/// Opens a checkpoint of `fixtures/checkpoints/quantized` whose tensors, by type, shape and bytes,
+/// were changed by `change`.
 fn quantized_with(
     name: &str,
     change: impl Fn(&str, &mut Vec<usize>, &mut Vec<u8>),
@@ -429,7 +429,7 @@ fn quantized_weights_are_what_bitsandbytes_makes_of_them() {
                 );
             }
         }
-        // The parts are no tensors by themselves.
+        // The parts are not tensors of the checkpoint.
         let parts = ["SCB", "absmax", "quant_map", "weight_format"];
         assert!(checkpoint.names().all(|name| !parts.iter().any(|part| name.ends_with(part))));
     }

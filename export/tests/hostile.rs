@@ -1,4 +1,4 @@
-//! Files that were cut short or changed anywhere: an error or a success, never a panic.
+//! Truncated and damaged files give an error or a success, never a panic.
 
 use std::fs;
 use std::io::Write;
@@ -16,8 +16,8 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(folder.join(name)).unwrap()
 }
 
-/// Beginnings of `whole`, each `step` bytes longer, then `changed` versions with up to four bytes
-/// changed; and whether it is one of the former.
+/// Truncations of `whole` in steps of `step` bytes, then `changed` versions with up to four bytes
+/// changed. The flag says whether the variant is a truncation.
 fn variants(whole: &[u8], step: usize, changed: usize) -> impl Iterator<Item = (Vec<u8>, bool)> {
     let cut = (0..whole.len()).step_by(step).map(|len| (whole[..len].to_vec(), true));
     let mut random = Rng::with_seed(7);
@@ -37,13 +37,13 @@ fn variants(whole: &[u8], step: usize, changed: usize) -> impl Iterator<Item = (
     cut.chain(changed)
 }
 
-/// Writes a file anew. Some file systems wait for the disk when a file is overwritten instead.
+/// Replaces a file. Overwriting would wait for the disk on some file systems.
 fn replace(path: &Path, bytes: &[u8]) {
     let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
 }
 
-/// Does everything with a checkpoint that can be done.
+/// Uses all of a checkpoint.
 fn use_up(checkpoint: &Checkpoint) {
     let names: Vec<&str> = checkpoint.names().collect();
     for (name, next) in names.iter().zip(names.iter().cycle().skip(1)) {
@@ -94,7 +94,7 @@ fn weights_of_pytorch() {
 #[test]
 fn safetensors() {
     let whole = fixture("forms/safetensors/model.safetensors");
-    // The header and a little more; the rest is values, of which any are right.
+    // The header and a little more: any values behind it are valid.
     let header = usize::from(u16::from_le_bytes([whole[0], whole[1]])) + 8;
     assert!(header < whole.len());
     let folder = TempDir::new().unwrap();
@@ -139,7 +139,7 @@ fn archives() {
     let path = folder.path().join("model.tar.gz");
     let scratch = folder.path().join("scratch");
     fs::create_dir(&scratch).unwrap();
-    // A plain tar may lack the padding that follows its end.
+    // A plain tar may lack the padding at its end.
     let ends = plain.len() - 512;
     for (whole, step, ends) in [(&zipped, 7, zipped.len()), (&plain, 61, ends)] {
         for (bytes, cut) in variants(whole, step, 500) {
@@ -170,6 +170,6 @@ fn archives() {
             assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
         }
     }
-    // Nothing was written anywhere else.
+    // No other file was written.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -1,4 +1,4 @@
-//! What the export makes of files, in one program.
+//! Integration tests of the export, in one program.
 
 mod adapters;
 mod checkpoint;

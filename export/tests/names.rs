@@ -1,5 +1,4 @@
-//! Checkpoints whose tensors or fields go by other names, or that hold more or less than a model
-//! needs.
+//! Checkpoints with other names of tensors or fields, or with missing or extra tensors.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,7 +38,7 @@ impl Tiny {
         }
     }
 
-    /// Gives every tensor the name that `rename` makes of its own.
+    /// Renames all tensors with `rename`.
     fn renamed(mut self, rename: impl Fn(&str) -> String) -> Self {
         let tensors = self.tensors.into_iter();
         self.tensors = tensors.map(|(name, held)| (rename(&name), held)).collect();
@@ -51,12 +50,12 @@ impl Tiny {
         self.tensors.insert(name.into(), zeros);
     }
 
-    /// Writes a value over the first of a float32 tensor.
+    /// Overwrites the first value of a float32 tensor.
     fn set_first(&mut self, name: &str, value: f32) {
         self.tensors.get_mut(name).unwrap().2[..4].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// Exports what is there, its config.json as `text`.
+    /// Exports the checkpoint with `text` as its config.json.
     fn export_with(&self, text: &str) -> Result<Manifest, Error> {
         let work = TempDir::new().unwrap();
         let checkpoint = work.path().join("checkpoint");
@@ -243,7 +242,7 @@ fn sizes_that_the_weights_cannot_hold_are_refused_by_name() {
         ("pegasus_x-plain", "num_global_tokens"),
         ("t5-relu", "num_layers"),
     ] {
-        // As large as a size may be: whatever is made before it is refused shows in memory.
+        // The largest size that is allowed: memory that is allocated before the error shows.
         let mut checkpoint = Tiny::new(tiny);
         checkpoint.config.insert(field.into(), json!(1 << 24));
         let error = checkpoint.error();

@@ -1,4 +1,4 @@
-//! Archives as training jobs leave them, and as nobody should.
+//! Archives of training jobs, and malformed ones.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +20,7 @@ fn model(name: &str) -> Vec<u8> {
     fs::read(forms.join(name)).unwrap()
 }
 
-/// An entry whose name and link are taken as they are, which the `tar` crate's own way prevents.
+/// An entry with an unchecked name and link, which the `tar` crate would refuse.
 fn entry(name: &str, kind: EntryType, link: &str, contents: &[u8]) -> Vec<u8> {
     let mut header = Header::new_ustar();
     let old = header.as_old_mut();
@@ -40,7 +40,7 @@ fn file(name: &str, contents: &[u8]) -> Vec<u8> {
     entry(name, EntryType::Regular, "", contents)
 }
 
-/// A whole archive of these entries.
+/// An archive of these entries.
 fn tar(entries: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = entries.concat();
     bytes.resize(bytes.len() + 1024, 0);
@@ -65,7 +65,7 @@ fn files_in(folder: &str) -> Vec<Vec<u8>> {
     ]
 }
 
-/// A file `name` with these bytes, and an empty folder `scratch` to unpack into, in one folder.
+/// A file `name` with these bytes, and an empty folder `scratch` for unpacking.
 struct Given {
     folder: TempDir,
     path: PathBuf,
@@ -88,7 +88,7 @@ impl Given {
         Source::open(&self.path, Some(&self.folder.path().join("scratch")), progress)
     }
 
-    /// Everything below the given folder, the archive itself left out.
+    /// Everything below the folder but the archive.
     fn left_behind(&self) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(folder).unwrap() {
@@ -106,7 +106,7 @@ impl Given {
     }
 }
 
-/// The message with which these entries are refused; nothing may be left of them.
+/// The error for these entries. No file may be left behind.
 fn refused(entries: &[Vec<u8>]) -> String {
     refused_bytes(&gzip(&tar(entries)))
 }
@@ -186,7 +186,8 @@ fn long_names_of_either_format_are_understood() {
         header.set_mode(0o644);
         gnu.append_data(&mut header, &path, contents).unwrap();
 
-        // The size of the entry itself is wrong, as for files beyond 8 GB, and right in the header.
+        // The entry's own size is wrong, as in files beyond 8 GB. The extended header has the right
+        // one.
         let record = |key: &str, value: &str| {
             let rest = key.len() + value.len() + 3;
             let length = (rest..).find(|n| n.to_string().len() + rest == *n).unwrap();
@@ -246,7 +247,7 @@ fn entries_that_could_write_elsewhere_are_refused() {
     assert!(with(entry(vocabulary, GNUSparse, "", b"")).contains("is a sparse file"));
     let unknown = EntryType::new(b'V');
     assert!(with(entry(vocabulary, unknown, "", b"")).contains("is of an unknown kind"));
-    // A loop of links, and weights that are links out of the archive: what is asked for is told.
+    // A cycle of links, and weights that are links out of the archive. The error names the weights.
     let mut entries = files_in("");
     entries.push(entry(vocabulary, Link, "merges.txt", b""));
     entries.push(entry("merges.txt", Link, vocabulary, b""));
@@ -301,7 +302,7 @@ fn what_is_no_whole_archive_is_said() {
         refused_bytes(&whole[..3000]),
         "ARCHIVE ends too early: the archive is truncated, fetch it again"
     );
-    // Cut in a header, and between two entries, which may be the end.
+    // Truncations within a header, and between two entries, which may be the end.
     let first = file("config.json", b"{}");
     assert!(refused_bytes(&[&first[..], &first[..9]].concat()).contains("ends too early"));
     assert!(refused_bytes(&first).contains("holds no weights"));
@@ -342,20 +343,20 @@ fn a_link_to_an_entry_is_that_entry() {
     let weights = model("bin/pytorch_model.bin");
     let config = br#"{"model_type": "pegasus"}"#;
     let forms: [Vec<Vec<u8>>; 4] = [
-        // The same file under two names, and a chain of them.
+        // A hard link, and a chain of them.
         vec![
             file("blobs/abc", &weights),
             file("config.json", config),
             entry("blobs/def", Link, "blobs/abc", b""),
             entry("pytorch_model.bin", Link, "blobs/def", b""),
         ],
-        // A symbolic link forward.
+        // A symbolic link to a later entry.
         vec![
             entry("pytorch_model.bin", Symlink, "./blobs/abc", b""),
             file("config.json", config),
             file("blobs/abc", &weights),
         ],
-        // The target is a file of a model itself, of a training step.
+        // The target is a file of another model, of a training step.
         vec![
             file("checkpoint-5/pytorch_model.bin", &weights),
             file("checkpoint-5/config.json", b"{}"),
@@ -416,7 +417,7 @@ fn weights_of_other_tools_are_named_with_what_to_do() {
 
 #[test]
 fn headers_that_lie_about_sizes_do_no_harm() {
-    // An entry and a long name that claim more than there is, or could be.
+    // An entry and a long name that claim too large sizes.
     for kind in [EntryType::Regular, EntryType::GNULongName, EntryType::XHeader] {
         for size in [1 << 40, u64::MAX] {
             let mut header = Header::new_gnu();
@@ -464,7 +465,7 @@ impl Progress for Recorder {
 #[test]
 fn progress_adds_up_and_can_stop_the_work() {
     let mut entries = files_in("");
-    // What does not compress, so that reading takes several turns.
+    // Incompressible data, so that reading takes several turns.
     let mut noise = vec![0; 1 << 20];
     fastrand::Rng::with_seed(1).fill(&mut noise);
     entries.push(file("optimizer.pt", &noise));
@@ -501,7 +502,7 @@ fn a_folder_is_used_where_it_is() {
     );
     assert_eq!(recorder.advanced.load(Ordering::Relaxed), 9);
 
-    // What is not read does not count, what is read does.
+    // Files that are not read do not change the digest, files that are read do.
     let digest = source.digest().to_owned();
     fs::write(root.join("training_args.bin"), "x").unwrap();
     assert_eq!(open(&root).digest(), digest);

@@ -1,9 +1,9 @@
-//! What can be wrong with the store, the hub or the way to it, one variant and one sentence each.
+//! Errors of the store, the hub and the network, one variant and one sentence each.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The result of everything in this crate that can fail.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a model could not be fetched, found or kept.
@@ -15,10 +15,10 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The disk has no room left.
+    /// The disk is full.
     #[error(
         "no room is left on the disk while writing {}: free some, or choose another with \
          {variable}",
@@ -34,21 +34,21 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
 
-    /// Nothing says where this user keeps data.
+    /// The user's data folder is unknown.
     #[error("this user has no folder for data: set EPITOME_HOME to a folder for models")]
     NoHome,
-    /// Nothing says where the cache of the hub is.
+    /// The folder of the hub's cache is unknown.
     #[error("this user has no folder for a cache: set HF_HOME to a folder for downloads")]
     NoCache,
-    /// No model of the store has this name.
+    /// The store has no model of this name.
     #[error("'{name}' {}", no_such_model(name, known))]
     NoSuchModel {
         /// The name given.
         name: String,
-        /// Those that are there.
+        /// Names of the existing models.
         known: Vec<String>,
     },
-    /// No model can have this name.
+    /// The name is not valid for a model.
     #[error(
         "'{name}' cannot be the name of a model: write letters, digits, '.', '_' and '-', with \
          one '/' at most"
@@ -70,7 +70,7 @@ pub enum Error {
         /// The folder of the cache.
         cache: PathBuf,
     },
-    /// The hub has no such model, or does not show it.
+    /// The hub has no such model, or it is private.
     #[error(
         "the hub has no model '{model}', or it is private: look for it at {page}, and set HF_TOKEN \
          for a private one"
@@ -86,12 +86,12 @@ pub enum Error {
     NoSuchRevision {
         /// The model's name.
         model: String,
-        /// The revision asked for.
+        /// The requested revision.
         revision: String,
-        /// The page with all.
+        /// The page with all revisions.
         page: String,
     },
-    /// The owners want their conditions to be accepted first.
+    /// The model's conditions must be accepted first.
     #[error(
         "{model} is gated: accept its conditions at {page}, then set HF_TOKEN to a token of your \
          account"
@@ -102,12 +102,12 @@ pub enum Error {
         /// Its page.
         page: String,
     },
-    /// The token is wrong or may not do this.
+    /// The token is invalid, or lacks permission.
     #[error("the hub refuses the token of {origin}: make one that may read at {page}")]
     BadToken {
-        /// Where the token came from.
+        /// Origin of the token.
         origin: String,
-        /// Where tokens are made.
+        /// The page where tokens are made.
         page: String,
     },
     /// The hub answered with an error.
@@ -115,12 +115,12 @@ pub enum Error {
     Status {
         /// The address.
         url: String,
-        /// The status, in numbers and words.
+        /// The status, as number and text.
         status: String,
-        /// What the hub says about it, after a colon.
+        /// The hub's message, after a colon.
         message: String,
     },
-    /// The answer is not one of the hub's.
+    /// The answer does not come from a hub.
     #[error(
         "{url} does not answer as the hub does ({problem}): is HF_ENDPOINT right, and is no \
          proxy's login page in the way?"
@@ -128,7 +128,7 @@ pub enum Error {
     NotTheHub {
         /// The address.
         url: String,
-        /// What is wrong with the answer.
+        /// Description of the problem.
         problem: String,
     },
     /// The hub cannot be reached.
@@ -136,7 +136,7 @@ pub enum Error {
     Unreachable {
         /// The host.
         host: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
     /// A setting is wrong.
@@ -146,38 +146,38 @@ pub enum Error {
         name: &'static str,
         /// Its value.
         value: String,
-        /// What is wrong with it and what would be right.
+        /// Description of the problem and of what would be right.
         problem: &'static str,
     },
-    /// The hub describes a file that is refused.
+    /// The hub lists a file that is refused.
     #[error("{model}: the file '{file}' is refused: {problem}")]
     RefusedFile {
         /// The model's name.
         model: String,
         /// The file's name as the hub gives it, shortened when very long.
         file: String,
-        /// What is wrong with it.
+        /// Description of the problem.
         problem: String,
     },
-    /// A file arrived, and is not what the hub said.
+    /// A fetched file differs from the hub's description.
     #[error("{file} arrived damaged ({problem}): fetch it again")]
     Damaged {
         /// The file's name.
         file: String,
-        /// What differs.
+        /// The difference.
         problem: String,
     },
-    /// A download broke off again and again.
+    /// A download failed repeatedly.
     #[error("{file} broke off {tries} times ({problem}): what arrived is kept, so try again later")]
     BrokenOff {
         /// The file's name.
         file: String,
-        /// How often it was tried.
+        /// Number of attempts.
         tries: u32,
-        /// Why at last.
+        /// The last reason.
         problem: String,
     },
-    /// The disk has less room than the files need.
+    /// The disk has too little free space for the files.
     #[error(
         "{model} needs {needed} in {}, and {free} are free: free some, or set HF_HOME to a folder \
          elsewhere",
@@ -186,11 +186,11 @@ pub enum Error {
     NoRoom {
         /// The model's name.
         model: String,
-        /// What the files take.
+        /// Size of the files.
         needed: String,
         /// The folder of the cache.
         folder: PathBuf,
-        /// What is free.
+        /// Free space.
         free: String,
     },
 
@@ -200,7 +200,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the command was called wrongly, whatever the hub and the disk hold.
+    /// Whether the command was called wrongly, independent of the hub and the disk.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::NoSuchModel { .. } | Self::BadName { .. } | Self::Setting { .. } => true,
@@ -218,7 +218,7 @@ impl Error {
         }
     }
 
-    /// Whether the same request may be answered a little later.
+    /// Whether the same request may succeed a little later.
     #[cfg(feature = "download")]
     pub(crate) fn is_passing(&self) -> bool {
         match self {
@@ -233,7 +233,7 @@ impl Error {
         Self::io_in(path, source, "EPITOME_HOME")
     }
 
-    /// The same below the folder that `variable` names.
+    /// An error of the operating system at `path`, below the folder that `variable` names.
     pub(crate) fn io_in(path: &Path, source: io::Error, variable: &'static str) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

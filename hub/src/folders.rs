@@ -1,4 +1,4 @@
-//! Where a user keeps data and settings: the folders that each platform names for them.
+//! The platform's folders for a user's data and settings.
 
 use std::env;
 use std::path::PathBuf;

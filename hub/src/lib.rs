@@ -1,5 +1,5 @@
-//! Models by their names: a store of exported models on this machine, and downloads from the
-//! Hugging Face hub into its own cache.
+//! Models by name: a store of exported models on this machine, and downloads from the Hugging Face
+//! hub into its own cache.
 //!
 //! | module | holds |
 //! | --- | --- |
@@ -10,7 +10,7 @@
 
 #[cfg(feature = "download")]
 pub mod download;
-pub mod error;
+mod error;
 mod files;
 pub mod folders;
 mod license;

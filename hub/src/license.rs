@@ -1,26 +1,27 @@
-//! What a model's page on the hub says about its licence.
+//! The license of a model, by its description on the hub.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The longest text that is kept of a field.
+/// Limit of a field's text.
 const MAX_FIELD: usize = 300;
 
-/// The licence of a model.
+/// The license of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct License {
-    /// The hub's short name, as `apache-2.0`; `other` where it has none.
+    /// The hub's short name, such as `apache-2.0`; `other` if it has none.
     pub id: String,
-    /// Its name, where the hub has no short one.
+    /// The full name, if the hub has no short one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// Where its text is.
+    /// Address of the license's text.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub link: Option<String>,
 }
 
 impl License {
-    /// Reads it from the hub's description of a model: `cardData`, or else a tag.
+    /// Reads the license from the hub's description of a model: from `cardData`, or else from a
+    /// tag.
     pub fn of(description: &Value) -> Option<Self> {
         let card = &description["cardData"];
         let tags = description["tags"].as_array();
@@ -45,7 +46,7 @@ impl std::fmt::Display for License {
     }
 }
 
-/// A text of one line and of bounded length, fit for a terminal; none where nothing is left.
+/// Shortens a text to one line for a terminal; `None` if it is empty then.
 fn plain(text: &str) -> Option<String> {
     let text: String = text.chars().filter(|c| !c.is_control()).take(MAX_FIELD).collect();
     (!text.trim().is_empty()).then(|| text.trim().to_owned())

@@ -8,20 +8,20 @@ use epitome_export::hub_cache::{self, Cache};
 
 use crate::error::{Error, Result};
 
-/// The hub, where `HF_ENDPOINT` names no mirror of it.
+/// The default of `HF_ENDPOINT`.
 pub const HUB: &str = "https://huggingface.co";
 
-/// The longest file with a token that is read.
+/// Size limit in bytes of a file with a token.
 const MAX_TOKEN: u64 = 4096;
 
-/// How the hub is reached, and where what it sends is kept.
+/// Settings of the hub and its cache.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The address of the hub, without a slash at its end: `HF_ENDPOINT`.
+    /// Address of the hub, without a slash at the end: `HF_ENDPOINT`.
     pub endpoint: String,
-    /// What says who asks, where there is one.
+    /// The user's token, if there is one.
     pub token: Option<Token>,
-    /// Whether nothing may be fetched: `HF_HUB_OFFLINE`.
+    /// Whether downloads are forbidden: `HF_HUB_OFFLINE`.
     pub offline: bool,
     /// The cache: `HF_HUB_CACHE`, or `hub` below `HF_HOME`.
     pub cache: Cache,
@@ -31,30 +31,30 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Token {
     value: String,
-    /// The variable or the file that it came from.
+    /// The variable or the file that the token came from.
     pub origin: String,
 }
 
 impl Token {
-    /// What is sent.
+    /// The value that is sent.
     pub(crate) fn value(&self) -> &str {
         &self.value
     }
 }
 
 impl std::fmt::Debug for Token {
-    /// Never shows the token itself.
+    /// Hides the token itself.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Token({})", self.origin)
     }
 }
 
 impl Settings {
-    /// What the environment says.
+    /// Reads the settings of the environment.
     ///
     /// # Errors
     ///
-    /// [`Error::Setting`] names the variable that is wrong, [`Error::NoCache`] one that is missing.
+    /// [`Error::Setting`] names a variable with a wrong value, [`Error::NoCache`] a missing one.
     pub fn from_env() -> Result<Self> {
         Ok(Self {
             endpoint: endpoint()?,
@@ -108,14 +108,14 @@ fn token() -> Result<Option<Token>> {
     }
 }
 
-/// A token that a header can hold.
+/// Checks that a header can hold the token.
 fn sound(value: String, origin: String) -> Result<Token> {
     if value.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(Token { value, origin });
     }
     Err(Error::Setting {
         name: "HF_TOKEN",
-        // The token itself is nobody's to read.
+        // The error must not show the token.
         value: "...".to_owned(),
         problem: "which has spaces or line breaks in it: copy it again",
     })

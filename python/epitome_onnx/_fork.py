@@ -14,20 +14,20 @@ from weakref import WeakSet
 
 
 class Reopened(Protocol):
-    """Something that is opened again in a child process."""
+    """A model that is opened again in a child process."""
 
     def forget(self) -> None:
-        """Forgets what the parent opened."""
+        """Forgets the model that the parent opened."""
 
 
 opening = threading.RLock()
-"""Held while a model is opened: nobody forks in the middle of that."""
+"""Held while a model is opened, so that no fork happens meanwhile."""
 
 _alive: WeakSet[Reopened] = WeakSet()
 
 
 def watch(model: Reopened) -> None:
-    """Has `model` forget itself in child processes."""
+    """Makes `model` forget its state in child processes."""
     _alive.add(model)
 
 
@@ -41,10 +41,10 @@ def _in_child() -> None:
 
 
 def _leave_without_destructors() -> None:
-    """ONNX Runtime would look at exit for threads that only the parent has, and abort."""
+    """Skips ONNX Runtime's exit handler: it needs threads of the parent, and would abort."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "on_exit"):
-        # Called with the status of the process, before what was registered earlier.
+        # Called with the exit status, before handlers that were registered earlier.
         libc.on_exit(libc._exit, None)
         atexit.register(libc.fflush, None)
 

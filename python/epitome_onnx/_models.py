@@ -1,4 +1,4 @@
-"""The model that a name, a folder or an archive stands for."""
+"""Models by a name, a folder or an archive."""
 
 import os
 import shutil
@@ -123,6 +123,6 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _remove(folder: str, process: int) -> None:
-    # A forked child has the folder of its parent, who goes on to use it.
+    # A forked child shares the folder with its parent, which still uses it.
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)

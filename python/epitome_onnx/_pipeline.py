@@ -1,4 +1,4 @@
-"""Pipelines in the shapes of transformers 4, for programs that were written for them."""
+"""Pipelines with the interface of transformers 4, for programs that were written for it."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from ._summary import Summary
 from .errors import ParameterError, TextError
 
 Record = dict[str, Any]
-"""`{"summary_text": "..."}`, or the like."""
+"""A record such as `{"summary_text": "..."}`."""
 
 _NAMES = {
     "summarization": "summary",
@@ -169,7 +169,7 @@ class _Call:
         return [self.of(summary) for summary in summaries]
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Record]]:
-        """The same for texts that come one by one: no more are taken ahead than a batch."""
+        """A list of records for each text of an iterator. Takes at most a batch ahead."""
         coming = iter(texts)
         while batch := list(islice(coming, self.batch_size or 1)):
             yield from self.records(batch)

@@ -1,4 +1,4 @@
-"""What the native module cannot find by itself: the ONNX Runtime library, and the program.
+"""Finds the ONNX Runtime library and the program for the native module.
 
 The library lies in the package `onnxruntime`, which is found and not imported: importing it would
 start a second ONNX Runtime in the process.

@@ -1,4 +1,4 @@
-"""The `Summarizer`: text in, summaries out."""
+"""The `Summarizer`."""
 
 import atexit
 import json
@@ -24,12 +24,12 @@ _running: WeakSet[Pieces] = WeakSet()
 
 @dataclass(frozen=True)
 class GenerateOutput:
-    """What `Summarizer.generate` returns with `return_dict_in_generate=True`."""
+    """The result of `Summarizer.generate` with `return_dict_in_generate=True`."""
 
     sequences: Ids
     """Token ids, `[batch * num_return_sequences, length]`."""
     sequences_scores: npt.NDArray[np.float32] | None
-    """A score for each row, where beams were searched."""
+    """Score of each row, `[batch * num_return_sequences]`; `None` without beam search."""
 
 
 class Summarizer:
@@ -58,7 +58,7 @@ class Summarizer:
     ) -> None:
         if threads is not None and threads < 1:
             raise ParameterError(f"threads is {threads}, but it must be 1 or more")
-        # Whoever unpickles it may work in another folder.
+        # It may be unpickled in another working folder.
         path = os.fspath(model)
         self._path = os.path.abspath(path) if os.path.exists(path) else path
         self._options = (threads, source_prefix)
@@ -68,7 +68,7 @@ class Summarizer:
         _fork.watch(self)
 
     def _ready(self) -> Model:
-        """The open model; opened again in a new process."""
+        """The open model. A new process opens it again."""
         model = self._model
         if model is None:
             with _fork.opening:
@@ -217,7 +217,7 @@ class Summarizer:
         self._ready().fill_token_id(parameters)
 
     def fill_token_id(self, **parameters: Any) -> int:
-        """The token with which `generate` fills rows that are shorter than others."""
+        """The token with which `generate` pads shorter rows."""
         return self._ready().fill_token_id(parameters)
 
     def tokenize(self, text: str) -> list[int]:
@@ -227,21 +227,21 @@ class Summarizer:
         return self._ready().encode([text])[0][0]
 
     def decode(self, token_ids: npt.ArrayLike) -> str:
-        """The text of token ids, special tokens left out."""
+        """The text of token ids, without special tokens."""
         return self._ready().decode(np.asarray(token_ids).reshape(-1).tolist())
 
     def cut(self, texts: Iterable[str]) -> list[bool]:
-        """Whether each text is longer than the model reads."""
+        """Whether each text is longer than the model's window."""
         return [cut for _, cut in self._ready().encode(_texts(list(texts)))]
 
     @property
     def threads(self) -> int:
-        """Threads that work on one operator."""
+        """Number of threads of an operator."""
         return self._ready().threads
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the bundle is and where it came from."""
+        """The bundle's manifest: its content and its source."""
         manifest: dict[str, Any] = json.loads(self._ready().manifest())
         return manifest
 
@@ -269,7 +269,7 @@ def _only_text(pieces: Pieces) -> Generator[str, None, None]:
 
 @atexit.register
 def _close_streams() -> None:
-    """A search that went on while the process ends would use what is gone."""
+    """Ends searches before the process ends, since they would use freed memory."""
     for pieces in list(_running):
         pieces.close()
 
@@ -294,18 +294,18 @@ def _texts(texts: list[str]) -> list[str]:
 
 
 def _matrix(name: str, array: npt.ArrayLike) -> tuple[bytes, int]:
-    """The bytes of an array of int64, and its columns."""
+    """The bytes of an array of int64, and its number of columns."""
     matrix = np.asarray(array)
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "iub":
         raise TextError(
-            f"{name} has shape {list(matrix.shape)} and type {matrix.dtype}: give integers of shape "
-            "[batch, length]"
+            f"{name} has shape {list(matrix.shape)} and type {matrix.dtype}: give integers of "
+            "shape [batch, length]"
         )
     return matrix.astype(np.int64, copy=False).tobytes(), matrix.shape[1]
 
 
 def _same_row(start: npt.ArrayLike) -> list[int]:
-    """transformers takes a row of `decoder_input_ids` for each document: here all are the same."""
+    """The common row of `decoder_input_ids`; transformers takes a row for each document."""
     rows = np.atleast_2d(np.asarray(start))
     if rows.ndim != 2 or rows.dtype.kind not in "iu" or (rows != rows[:1]).any():
         raise ParameterError(

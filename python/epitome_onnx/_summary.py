@@ -1,4 +1,4 @@
-"""What comes out."""
+"""Results: summaries and sequences."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class Sequence:
     """One generated sequence."""
 
     text: str
-    """The text, special tokens left out."""
+    """Text without special tokens."""
     token_ids: list[int]
     """Token ids as transformers' `generate` returns them: decoder start first, end token last."""
     score: float | None
@@ -19,32 +19,32 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Read:
-    """What was read of a document."""
+    """The read part of a document."""
 
     words: int
-    """Words of the document."""
+    """Number of words of the document."""
     words_read: int
-    """Words that the model read."""
+    """Number of words that the model read."""
     parts: int
-    """In how many parts."""
+    """Number of parts."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was made of one text. `str(summary)` is its text."""
+    """The summary of one text. `str(summary)` is its text."""
 
     sequences: list[Sequence]
     """The `num_return_sequences` summaries, best first."""
     input_tokens: int
-    """Tokens of the text that were read, the end token included."""
+    """Number of tokens of the text that were read, including the end token."""
     truncated: bool
-    """Whether the text was longer than the model reads, and cut."""
+    """Whether the text was longer than the model's window, and truncated."""
     steps: int
-    """Decoder steps made."""
+    """Number of decoder steps."""
     stopped: str
-    """What ended the generation: `finished`, `max_length` or `max_time`."""
+    """Reason of the end of the generation: `finished`, `max_length` or `max_time`."""
     read: Read | None = None
-    """What was read, where it is the summary of a document."""
+    """The read part, for the summary of a document."""
 
     @property
     def text(self) -> str:

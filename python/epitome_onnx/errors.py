@@ -1,4 +1,4 @@
-"""What can go wrong, each in one sentence that says where, and what would be right."""
+"""Errors. Each message is a sentence that says what was wrong, where, and what would be right."""
 
 __all__ = [
     "DocumentError",
@@ -25,7 +25,7 @@ class TextError(EpitomeError, ValueError):
 
 
 class ModelError(EpitomeError, OSError):
-    """There is no model at the place given, or a damaged one."""
+    """The given model does not exist, or is damaged."""
 
 
 class LibraryError(EpitomeError, OSError):

@@ -1,4 +1,4 @@
-//! Errors as Python has them: the classes of `epitome_onnx.errors`, and our sentences.
+//! Errors for Python: the classes of `epitome_onnx.errors`, and their messages.
 
 use std::error::Error as StdError;
 
@@ -58,7 +58,7 @@ pub(crate) fn of_runtime(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, Class::of(error), sentence(error))
 }
 
-/// An error and its causes, each told once.
+/// An error and its causes, each once.
 pub(crate) fn sentence(error: &(dyn StdError + 'static)) -> String {
     let mut sentence = error.to_string();
     let mut cause = error.source();

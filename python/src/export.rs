@@ -1,4 +1,4 @@
-//! Checkpoints to bundles, and models by their names.
+//! Exports, and models by their names.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,14 @@ use crate::signals::Signals;
 /// Documents to calibrate with.
 #[derive(FromPyObject)]
 pub(crate) enum Documents {
-    /// A file or a folder of them.
+    /// A file or a folder of documents.
     File(PathBuf),
-    /// Their texts.
+    /// The texts of documents.
     Texts(Vec<String>),
 }
 
 impl Documents {
-    /// The first `limit` of them, and those of a table in this column.
+    /// Reads the first `limit` documents; the texts of a table are in the column `text_column`.
     fn read(self, text_column: Option<&str>, limit: usize) -> Result<Calibration, Failure> {
         match self {
             Self::File(path) => operations::read_calibration(&path, text_column, limit),
@@ -101,7 +101,7 @@ pub(crate) fn pull(
     result.map_err(|failure| raised(py, Class::Model, &failure))
 }
 
-/// Where a model lies: a path that is there, a bundle of the store by its name, or one of the hub,
+/// The path of a model: an existing path, a bundle of the store by its name, or a model of the hub,
 /// which is pulled to the store first.
 #[pyfunction]
 pub(crate) fn locate(py: Python<'_>, model: PathBuf) -> PyResult<PathBuf> {

@@ -1,10 +1,11 @@
-//! Token ids to token ids, as transformers' `generate`.
+//! Generation from token ids, like transformers' `generate`.
 
 use std::iter::repeat;
 use std::sync::Arc;
 
-use epitome_runtime::batching::{Documents, Next, Task};
+use epitome_runtime::batching::{Demand, Documents, Task};
 use epitome_runtime::generation::{Generated, GenerationConfig, Hypothesis, Source};
+use epitome_runtime::observer::Observer;
 use epitome_runtime::summarizer::ROWS_TOGETHER;
 use epitome_runtime::{Error, GenerationParameters, Progress, Summarizer};
 use pyo3::prelude::*;
@@ -12,21 +13,21 @@ use pyo3::pybacked::PyBackedBytes;
 
 use crate::errors::{Class, exception, of_runtime};
 
-/// Rows of token ids or of a mask: the bytes of a NumPy array of int64, and its columns.
+/// Rows of token ids or of a mask: the bytes of a NumPy array of int64, and its number of columns.
 pub(crate) type Array = (PyBackedBytes, usize);
 
-/// What was generated, in rows of one length.
+/// Generated rows of the same length.
 pub(crate) struct Rows {
-    /// The bytes of a NumPy array of int64.
+    /// Bytes of a NumPy array of int64.
     pub(crate) ids: Vec<u8>,
     pub(crate) columns: usize,
-    /// Of each row, where beams were searched.
+    /// Score of each row, if beams were searched.
     pub(crate) scores: Vec<Option<f32>>,
 }
 
-/// Why nothing was generated.
+/// Reason why nothing was generated.
 pub(crate) enum Fault {
-    /// The arrays are not what they should be.
+    /// The arrays are not valid.
     Input(String),
     Runtime(Error),
 }
@@ -48,14 +49,14 @@ impl From<Error> for Fault {
 
 /// A row of the input.
 struct Document {
-    /// As it was given, padding included: transformers' logits processors see it whole.
+    /// The row with its padding, which transformers' logits processors also see.
     row: Vec<u32>,
-    /// Tokens before the padding.
+    /// Number of tokens before the padding.
     length: usize,
 }
 
-/// Generates for every row, and returns `num_return_sequences` rows for each, padded as
-/// transformers pads them. Without a mask all tokens count.
+/// Generates for every row. Returns `num_return_sequences` rows for each, with the padding of
+/// transformers. Without a mask all tokens count.
 pub(crate) fn generate(
     summarizer: &mut Summarizer,
     input_ids: &Array,
@@ -76,10 +77,10 @@ pub(crate) fn generate(
     }
 }
 
-/// The rows that wait, and their results.
+/// The waiting rows, and their results.
 struct List<'a> {
     documents: Vec<Document>,
-    /// The first that was not taken.
+    /// Index of the next row.
     next: usize,
     config: Arc<GenerationConfig>,
     progress: &'a mut dyn Progress,
@@ -88,12 +89,12 @@ struct List<'a> {
 }
 
 impl Documents for List<'_> {
-    fn waiting(&mut self) -> Option<(usize, Next)> {
+    fn waiting(&mut self) -> Option<(usize, Demand)> {
         if self.failed.is_some() || self.progress.cancelled() {
             return None;
         }
         let document = self.documents.get(self.next)?;
-        Some((self.documents.len() - self.next, Next::new(&self.config, document.length)))
+        Some((self.documents.len() - self.next, Demand::new(&self.config, document.length)))
     }
 
     fn take(&mut self) -> Option<Task> {
@@ -106,7 +107,9 @@ impl Documents for List<'_> {
             config: self.config.clone(),
         })
     }
+}
 
+impl Observer<epitome_runtime::Result<Generated>> for List<'_> {
     fn cancelled(&mut self, document: usize) -> bool {
         self.failed.is_some() || self.progress.document_cancelled(document)
     }
@@ -115,8 +118,8 @@ impl Documents for List<'_> {
         self.progress.token(document, sequence, token);
     }
 
-    fn ended(&mut self, document: usize, outcome: epitome_runtime::Result<Generated>) {
-        match outcome {
+    fn ended(&mut self, document: usize, result: epitome_runtime::Result<Generated>) {
+        match result {
             Ok(generated) => self.results[document] = Some(generated),
             Err(error) => self.failed = self.failed.take().or(Some(error)),
         }
@@ -174,7 +177,7 @@ fn rows((bytes, columns): &Array) -> impl Iterator<Item = Vec<i64>> {
     numbers.chunks((*columns).max(1)).map(row)
 }
 
-/// All sequences as rows of one length.
+/// All sequences as rows of the same length.
 fn padded(results: Vec<Generated>, fill: i64) -> Rows {
     let sequences: Vec<_> = results.into_iter().flat_map(|generated| generated.sequences).collect();
     let columns = sequences.iter().map(|sequence| sequence.token_ids.len()).max().unwrap_or(0);

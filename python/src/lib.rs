@@ -1,11 +1,11 @@
-//! The native half of the Python package `epitome_onnx`, which gives it types and shapes.
+//! The native part of the Python package `epitome_onnx`.
 //!
-//! | module | holds |
+//! | module | content |
 //! | --- | --- |
 //! | `model` | an open bundle: texts to summaries |
-//! | `generate` | token ids to token ids, as transformers' `generate` |
+//! | `generate` | generation from token ids, like transformers' `generate` |
 //! | `stream` | pieces of text while they are generated |
-//! | `export` | a checkpoint to a bundle, models of the hub |
+//! | `export` | exports, and models of the hub |
 //! | `parameters` | keyword arguments to generation parameters |
 //! | `signals` | Ctrl-C while Python waits |
 //! | `errors` | errors to the classes of `epitome_onnx.errors` |
@@ -21,7 +21,7 @@ mod stream;
 
 use pyo3::prelude::*;
 
-/// What `epitome_onnx` is made of.
+/// The content of the native module.
 #[pymodule]
 mod _epitome {
     use std::ffi::OsString;
@@ -37,7 +37,7 @@ mod _epitome {
     #[pymodule_export]
     use crate::stream::Pieces;
 
-    /// Says which program, with the arguments `before`, runs the command line in another process.
+    /// Sets the program that runs the command line in another process, with the arguments `before`.
     #[pyfunction]
     fn use_program(program: PathBuf, before: Vec<OsString>) {
         this_program::set(program, before);

@@ -20,15 +20,15 @@ use crate::parameters;
 use crate::signals::Signals;
 use crate::stream::Pieces;
 
-/// Text, token ids, score, scores of the tokens.
+/// Text, token ids, score, and scores of the tokens.
 type SequenceFields = (String, Vec<u32>, Option<f32>, Option<Vec<f32>>);
-/// Words of a document, words that were read, in how many parts.
+/// Words of a document, words that were read, and number of parts.
 type ReadFields = (usize, usize, usize);
-/// Sequences, tokens of the source, whether it was cut, decoder steps, what ended the generation,
-/// and what was read of a document.
+/// Sequences, tokens of the source, whether it was truncated, decoder steps, the stop reason, and
+/// what was read of a document.
 type SummaryFields = (Vec<SequenceFields>, usize, bool, usize, &'static str, Option<ReadFields>);
 
-/// An open bundle. Threads may share it: one works at a time, and Python runs on meanwhile.
+/// An open bundle. Threads may share it: one works at a time, while Python continues.
 #[pyclass(frozen, module = "epitome_onnx._epitome")]
 pub(crate) struct Model {
     summarizer: Arc<Mutex<Summarizer>>,
@@ -37,7 +37,7 @@ pub(crate) struct Model {
 }
 
 impl Drop for Model {
-    /// In a forked process the threads that closing would wait for are not there.
+    /// A forked process has no threads that closing could wait for.
     fn drop(&mut self) {
         if std::process::id() != self.process {
             std::mem::forget(self.summarizer.clone());
@@ -46,7 +46,7 @@ impl Drop for Model {
 }
 
 impl Model {
-    /// Works with the bundle while other threads of Python run.
+    /// Runs `work` on the bundle while other threads of Python continue.
     fn with<T: Send>(
         &self,
         py: Python<'_>,
@@ -80,13 +80,13 @@ impl Model {
         })
     }
 
-    /// Threads that work on one operator.
+    /// Number of threads of an operator.
     #[getter]
     fn threads(&self) -> usize {
         self.threads
     }
 
-    /// `manifest.json` of the bundle.
+    /// Content of the bundle's `manifest.json`.
     fn manifest(&self, py: Python<'_>) -> PyResult<String> {
         self.with(py, |summarizer| {
             let manifest = summarizer.bundle().manifest();
@@ -102,7 +102,7 @@ impl Model {
         })
     }
 
-    /// Token ids of texts, and whether each was cut.
+    /// Token ids of texts, and whether each text was truncated.
     fn encode(&self, py: Python<'_>, texts: Vec<String>) -> PyResult<Vec<(Vec<u32>, bool)>> {
         self.with(py, |summarizer| {
             let encode = |text: &String| {
@@ -113,12 +113,12 @@ impl Model {
         })
     }
 
-    /// The text of token ids, special tokens left out.
+    /// The text of token ids, without special tokens.
     fn decode(&self, py: Python<'_>, token_ids: Vec<u32>) -> PyResult<String> {
         self.with(py, |summarizer| summarizer.tokenizer().decode(&token_ids))
     }
 
-    /// Checks generation parameters, and returns what `generate` fills rows with.
+    /// Checks generation parameters, and returns the token that `generate` pads rows with.
     fn fill_token_id(&self, py: Python<'_>, parameters: &Bound<'_, PyDict>) -> PyResult<i64> {
         let parameters = parameters::read(parameters)?;
         self.with(py, |summarizer| Ok(summarizer.configure(&parameters)?.fill_token_id()))
@@ -143,7 +143,7 @@ impl Model {
         Ok(summaries.into_iter().map(fields).collect())
     }
 
-    /// Summarizes the document in a file, whatever its length.
+    /// Summarizes the document in a file of any length.
     fn summarize_document(
         &self,
         py: Python<'_>,
@@ -183,7 +183,8 @@ impl Model {
         Pieces::start(self.summarizer.clone(), texts, parameters)
     }
 
-    /// Generates as transformers' `generate`: token ids, their columns, and the scores of the rows.
+    /// Generates from token ids like transformers' `generate`. Returns token ids, their number of
+    /// columns, and the scores of the rows.
     fn generate<'py>(
         &self,
         py: Python<'py>,
@@ -219,7 +220,7 @@ impl Progress for Following {
     }
 }
 
-/// Rows to decode together: those of so many documents, or the runtime's own choice.
+/// Number of rows to decode together: those of `batch_size` documents, or the runtime's choice.
 fn rows_together(config: &GenerationConfig, batch_size: Option<NonZeroUsize>) -> NonZeroUsize {
     let rows =
         batch_size.map(|documents| documents.get().saturating_mul(config.rows_per_document()));

@@ -7,10 +7,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::errors::{Class, exception};
 
-/// The deepest lists, those of `force_words_ids`, have three levels.
-const DEEPEST: usize = 8;
+/// Deepest nesting of lists. Those of `force_words_ids`, the deepest ones, have three levels.
+const MAX_DEPTH: usize = 8;
 
-/// Reads keyword arguments, named and typed as transformers has them.
+/// Reads keyword arguments with the names and types of transformers.
 pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<GenerationParameters> {
     let mut fields = Map::new();
     for (name, value) in given {
@@ -22,14 +22,14 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<GenerationParameters> 
         .map_err(|error| exception(given.py(), Class::Parameter, error))
 }
 
-/// A value of Python, NumPy or PyTorch as JSON. What JSON cannot hold (NaN, infinity, huge
-/// integers) goes in as text, to be refused by the parameter's name.
+/// A value of Python, NumPy or PyTorch as JSON. Values that JSON cannot hold (NaN, infinity, huge
+/// integers) become text, and are refused by the parameter's name.
 fn json(name: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     let refused = |what: &str| {
         let message = format!("generation parameter `{name}` is {what}, which it cannot be");
         Err(exception(value.py(), Class::Parameter, message))
     };
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return refused("nested deeply");
     }
     if value.is_none() {
@@ -69,7 +69,7 @@ fn json(name: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     refused(&format!("of type {}", value.get_type().name()?))
 }
 
-/// A dictionary. One whose keys are tuples, as of `sequence_bias`, is a list of pairs.
+/// A dictionary. If its keys are tuples, as in `sequence_bias`, it becomes a list of pairs.
 fn object(name: &str, map: &Bound<'_, PyDict>, depth: usize) -> PyResult<Value> {
     if map.keys().iter().all(|key| key.is_instance_of::<PyString>()) {
         let fields = map

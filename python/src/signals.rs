@@ -7,13 +7,13 @@ use epitome_runtime::Progress;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-/// How often Python is asked whether a signal came. Asking takes the interpreter's lock.
+/// Time between two checks for signals. A check takes the interpreter's lock.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
-/// Lets Python handle signals while it waits, and stops the work where a handler raises an
-/// exception, as that of Ctrl-C does.
+/// Lets Python handle signals while it waits. Stops the work if a handler raises an exception, as
+/// Ctrl-C does.
 pub(crate) struct Signals {
-    /// Python runs handlers in its main thread alone: work of others need not ask.
+    /// Whether this is the main thread. Python runs handlers only there.
     in_main_thread: bool,
     state: Mutex<State>,
 }

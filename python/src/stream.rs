@@ -13,17 +13,17 @@ use crate::errors::{Class, exception, of_runtime};
 use crate::lock::lock;
 use crate::signals::PAUSE;
 
-/// What comes out of a stream.
+/// An event of a stream.
 enum Event {
-    /// A piece of the summary of the document of this number.
+    /// A piece of the summary of the document with this index.
     Piece(usize, String),
     Failed(Error),
     /// All documents are summarized.
     End,
 }
 
-/// An iterator over `(document, piece of text)`. Beam search decides at the end: its summaries come
-/// whole.
+/// An iterator over `(document, piece of text)`. Beam search chooses at the end, so its summaries
+/// are single pieces.
 #[pyclass(frozen, weakref, module = "epitome_onnx._epitome")]
 pub(crate) struct Pieces {
     events: Mutex<Receiver<Event>>,
@@ -34,7 +34,7 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Starts to summarize in a thread of its own, which needs nothing of Python.
+    /// Starts to summarize in a new thread, which does not use Python.
     pub(crate) fn start(
         summarizer: Arc<Mutex<Summarizer>>,
         texts: Vec<String>,
@@ -100,12 +100,12 @@ impl Pieces {
         Ok(None)
     }
 
-    /// Ends the search, whatever is left of it.
+    /// Ends the search.
     fn close(&self, py: Python<'_>) {
         self.stop();
         if std::process::id() == self.process {
             let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // A thread that panicked has told so to whoever reads the stream.
+            // A panic of the thread was already reported to the reader of the stream.
             py.detach(|| worker.map(JoinHandle::join));
         }
     }
@@ -123,7 +123,7 @@ struct Text {
     sent: String,
 }
 
-/// Sends what becomes final.
+/// Sends final pieces of text.
 struct Sending {
     texts: Vec<Text>,
     sender: Sender<Event>,
@@ -132,7 +132,7 @@ struct Sending {
 
 impl Sending {
     fn send(&self, event: Event) {
-        // Nobody may listen any more: the search ends at its next step.
+        // Without a reader, the search ends at its next step.
         let _ = self.sender.send(event);
     }
 
@@ -151,7 +151,7 @@ impl Progress for Sending {
 
     fn token(&mut self, document: usize, sequence: usize, token: u32) {
         if sequence == 0 {
-            // A token that is no text yet, or cannot be, is told with the whole.
+            // A token whose text is incomplete or invalid is sent with the whole summary.
             let piece = self.texts[document].detokenizer.push(token).ok().flatten();
             self.piece(document, &piece.unwrap_or_default());
         }

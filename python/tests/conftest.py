@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,20 +20,23 @@ TEXTS = [
     "The compiler translates the language into machine code for ten kinds of processors.",
 ]
 
-# The command of the package, or another program to compare with the module.
+# The command that the tests run: that of the package, or another program.
 PROGRAM = os.environ.get("EPITOME_PROGRAM")
 COMMAND = [PROGRAM] if PROGRAM else [sys.executable, "-m", "epitome_onnx"]
 
 
-def epitome(*arguments: object, **options: object) -> "subprocess.CompletedProcess[str]":
+def epitome(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
     """Runs the command."""
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, **options
+    )
+    return done
 
 
 @pytest.fixture(autouse=True, scope="session")
 def own_store(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test sees the user's models."""
+    """Hides the user's models from the tests."""
     os.environ["EPITOME_HOME"] = str(tmp_path_factory.mktemp("home"))
 
 
@@ -51,7 +55,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def model(bundle: Callable[..., Path]) -> Path:
-    """A small PEGASUS, whose generation defaults are 4 beams."""
+    """A small PEGASUS with 4 beams by default."""
     return bundle("pegasus-gelu")
 
 

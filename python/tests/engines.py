@@ -56,7 +56,7 @@ def with_spark(
 
     module.Summarizer = Summarizer  # type: ignore[attr-defined]
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    # A task may fail three times.
+    # Retries a failed task up to three times.
     session = SparkSession.builder.master(f"local[{workers},4]").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     try:
@@ -89,7 +89,7 @@ def pairs(rows: Any) -> list[tuple[int, str]]:
 
 
 def example(name: str) -> ModuleType:
-    """A module of the examples. Engines send what is in it to workers, who need no file of it."""
+    """A module of the examples. Engines send its content to workers, which need no file of it."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

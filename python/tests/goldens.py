@@ -20,12 +20,12 @@ KINDS = {".generate", ".random", ".processors", ".groups"}
 GOLDENS = sorted(
     path for path in (FIXTURES / "goldens").glob("*.*.jsonl") if Path(path.stem).suffix in KINDS
 )
-# Largest difference of a score, relative to its size (or 1).
+# Largest difference of a score, relative to its absolute value (or 1).
 TOLERANCE = 1e-4
 
 
 def agrees(found: Any, case: dict[str, Any]) -> bool:
-    """Rows are padded to the longest: what follows a row's own tokens is one token repeated."""
+    """Removes padding: after its own tokens, a row has one repeated token."""
     rows = found.sequences.tolist()
     if len(rows) != len(case["sequences"]):
         return False
@@ -49,7 +49,7 @@ def test_every_golden_has_the_same_token_ids_and_scores(
     for case in cases:
         parameters = case["parameters"]
         if name.startswith("led"):
-            # As in transformers, no token has it unless a mask says so.
+            # As in transformers, no token has global attention unless a mask says so.
             parameters.setdefault("global_attention_mask", "none")
         arguments = dict(return_dict_in_generate=True, **parameters)
         source = [header["inputs"][case["input"]]]

@@ -1,4 +1,4 @@
-"""The examples run."""
+"""Runs the examples."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ EXAMPLES = ROOT / "examples"
 def test_the_notebook_runs(
     demo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # It exports the demo model where there is none: here it is there.
+    # The example exports a missing demo model. Here the model exists.
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "demo").symlink_to(demo)
     (tmp_path / "fixtures").symlink_to(ROOT / "fixtures")

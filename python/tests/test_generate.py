@@ -16,7 +16,7 @@ CASES = [json.loads(line) for line in (FIXTURES / "goldens" / "batches.jsonl").o
 
 
 def is_refused(parameters: dict[str, Any]) -> bool:
-    """Whether the least length is beyond the greatest: transformers warns, and epitome refuses."""
+    """Whether the minimum length exceeds the maximum: transformers warns, and epitome refuses."""
     prompt = len(parameters.get("decoder_input_ids", [])) + 1
     least = parameters.get("min_length", 0)
     if "min_new_tokens" in parameters:
@@ -56,7 +56,7 @@ def test_the_command_gives_the_same_ids(bundle: Callable[..., Path], tmp_path: P
     wrong, compared = [], 0
     for index, case in enumerate(CASES):
         name, parameters = case["model"], case["p"]
-        # They are parameters of arrays, or refused.
+        # These parameters are arrays in transformers, or are refused.
         if "decoder_input_ids" in parameters or is_refused(parameters):
             continue
         compared += 1
@@ -82,7 +82,7 @@ def test_the_command_gives_the_same_ids(bundle: Callable[..., Path], tmp_path: P
 
 def test_lists_tensors_and_numbers_of_numpy_are_taken(summarizer: Summarizer) -> None:
     class Tensor:
-        """Looks like a tensor of PyTorch."""
+        """Imitates a tensor of PyTorch."""
 
         def __init__(self, values: Any) -> None:
             self.values = values
@@ -108,7 +108,7 @@ def test_arrays_of_any_integers_are_read_and_the_result_may_be_changed(
 ) -> None:
     ids = summarizer.tokenize("The tool compares two folders.")
     padded = np.array([[*ids, 0, 0], [*ids[-3:-1], 1, *[0] * (len(ids) - 1)]], dtype)
-    # Columns first, and every second row: neither lies in memory as it is read.
+    # Fortran order, and every second row: neither array is contiguous in memory.
     array = np.asfortranarray(np.repeat(padded, 2, axis=0))[::2]
     found = summarizer.generate(array, (array != 0).astype(dtype), num_beams=2)
     for row, given in zip(found, ([ids], [[*ids[-3:-1], 1]]), strict=True):

@@ -1,4 +1,4 @@
-"""Models of a hub, which a server on this machine plays."""
+"""Models of a fake hub on this machine."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Describes one model, and hands out its files."""
+    """Describes one model, and serves its files."""
 
     asked: list[str] = []
 
@@ -48,7 +48,7 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Writes no log."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Pipelines in the shapes of transformers 4; fixtures/make_pipeline_goldens.py made the answers."""
+"""Pipelines of transformers 4. fixtures/make_pipeline_goldens.py made the answers."""
 
 import json
 import pickle
@@ -18,7 +18,7 @@ GOLDENS = json.loads((FIXTURES / "goldens" / "pipelines.json").read_text())
 
 
 def plain(value: Any) -> Any:
-    """What JSON can hold of an answer."""
+    """The answer in a form that JSON can hold."""
     if isinstance(value, np.ndarray):
         assert value.dtype == np.int64
         return value.tolist()
@@ -56,7 +56,7 @@ def test_no_more_is_taken_from_a_generator_than_a_batch(summarizer: Summarizer) 
 
 def test_a_dataset_needs_no_iterator(summarizer: Summarizer) -> None:
     class Dataset:
-        """As those of PyTorch."""
+        """Imitates a data set of PyTorch."""
 
         def __len__(self) -> int:
             return len(TEXTS)
@@ -111,7 +111,7 @@ def test_what_has_no_meaning_here_is_refused(
         pipeline("translation_en_to_de", multilingual)
     with pytest.raises(ParameterError, match="forced_bos_token_id"):
         pipeline("translation", multilingual)("a text", tgt_lang="de_DE")
-    # As in transformers, a model of one pair of languages does without.
+    # As in transformers, a model of one language pair needs no languages.
     assert pipeline("translation", summarizer)("a text", tgt_lang="de")
 
 

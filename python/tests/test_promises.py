@@ -1,4 +1,4 @@
-"""What programs rely on: threads, forks, pickles, signals, memory."""
+"""Threads, forks, pickles, signals and memory, on which programs rely."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ ENDLESS = {"num_beams": 1, "suppress_tokens": [1], "max_new_tokens": 1_000_000_0
 
 
 def run(script: str, *arguments: object, **environment: str) -> str:
-    """What a script prints in a new process."""
+    """The output of a script in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
@@ -97,7 +97,7 @@ def test_a_pickle_holds_path_and_options(model: Path, monkeypatch: pytest.Monkey
 
 
 def in_child(work: Callable[[], object]) -> Any:
-    """What `work` returns in a forked process."""
+    """The result of `work` in a forked process."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -120,7 +120,7 @@ def test_a_forked_process_opens_the_model_again(model: Path) -> None:
     summarizer = Summarizer(model, threads=2)
     expected = summarizer(TEXTS)
     assert in_child(lambda: summarizer(TEXTS)) == expected
-    # While another thread is in the middle of a search.
+    # Forks while another thread is in the middle of a search.
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(lambda: [summarizer(TEXTS * 4, **LONG) for _ in range(4)])
         assert in_child(lambda: summarizer(TEXTS)) == expected
@@ -175,7 +175,7 @@ print(Summarizer(sys.argv[1], threads=3).threads)
 
 
 def test_threads_follow_the_quota_of_the_cgroup(model: Path) -> None:
-    # Version 1 has a tree for each resource, version 2 one for all.
+    # cgroup version 1 has a tree for each resource, version 2 has one for all.
     is_first = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists()
     tree = Path("/sys/fs/cgroup/cpu" if is_first else "/sys/fs/cgroup")
     group = tree / f"epitome-test-{os.getpid()}"
@@ -207,7 +207,7 @@ print(Summarizer(sys.argv[1]).threads)
 INTERRUPTED = """
 import json, os, signal, sys, threading
 from epitome_onnx import Summarizer
-# Python ignores it where the tests run in the background.
+# Python ignores the signal if the tests run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 summarizer = Summarizer(sys.argv[1], threads=1)
 parameters = json.loads(sys.argv[2])
@@ -242,7 +242,7 @@ summarizer("another text")
 def test_an_interrupt_stops_a_search_without_end(bundle: Callable[..., Path], way: str) -> None:
     import json
 
-    # The positions of a T5 have no end.
+    # T5 has no limit of positions.
     assert run(INTERRUPTED, bundle("t5-gated"), json.dumps(ENDLESS), way) == "True\ninterrupted"
 
 
@@ -277,5 +277,5 @@ def test_processes_share_the_weights(model: Path, demo: Path) -> None:
     size, dirty = map(int, mapped.split())
     assert size >= weights > 8000
     assert dirty == 0
-    # Caches and buffers of a summary take some of it.
+    # Caches and buffers of a summary take some memory.
     assert int(grown) < weights * 3 / 4, "the weights were copied"

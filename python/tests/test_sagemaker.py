@@ -1,4 +1,4 @@
-"""examples/sagemaker/inference.py under the toolkit of SageMaker's containers."""
+"""Runs examples/sagemaker/inference.py with the toolkit of SageMaker's containers."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ transformer = pytest.importorskip("sagemaker_inference.transformer")
 
 
 class Context:
-    """What the model server hands to the toolkit for a request."""
+    """The context of a request that the model server passes to the toolkit."""
 
     def __init__(self, model_dir: Path) -> None:
         self.system_properties = {"model_dir": str(model_dir), "gpu_id": None}

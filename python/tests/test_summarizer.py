@@ -6,7 +6,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import FIXTURES, TEXTS
@@ -154,7 +154,7 @@ def test_errors_are_classes_with_sentences(
         (errors.ParameterError, "num_beams", lambda: summarizer("a", num_beams=10**30)),
         (errors.ParameterError, "threads is 0", lambda: Summarizer(model, threads=0)),
         (errors.TextError, "document 1 is empty", lambda: summarizer(["a", "  "])),
-        (errors.TextError, "text 0 is of type int", lambda: summarizer([5])),  # type: ignore[list-item]
+        (errors.TextError, "text 0 is of type int", lambda: summarizer(cast(Any, [5]))),
         (errors.ModelError, "no folder 'nowhere'", lambda: Summarizer("nowhere")),
         (errors.ModelError, "manifest.json", lambda: Summarizer(tmp_path)),
         (errors.ExportError, "does not exist", lambda: epitome_onnx.export("nowhere", tmp_path)),
@@ -197,7 +197,7 @@ def test_errors_are_classes_with_sentences(
 
 
 def docx(path: Path, *paragraphs: str) -> None:
-    """A document as word processors write it."""
+    """A document in the form of word processors."""
     name = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
     body = "".join(f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>" for text in paragraphs)
     with zipfile.ZipFile(path, "w") as archive:
@@ -209,7 +209,7 @@ def docx(path: Path, *paragraphs: str) -> None:
 def test_a_document_is_summarized_whatever_its_length(
     summarizer: Summarizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The file is read by another process, which imports nothing from where it runs.
+    # Another process reads the file. It imports nothing from its working folder.
     (tmp_path / "signal.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
     docx(tmp_path / "short.docx", TEXTS[0])
@@ -238,6 +238,7 @@ def test_a_document_that_cannot_be_read_is_told(summarizer: Summarizer, tmp_path
         with pytest.raises(errors.DocumentError) as error:
             summarizer.summarize_document(tmp_path / name)
         assert said in str(error.value)
-    for arguments in ({"length": "huge"}, {"reading": "backwards"}, {"num_beam": 1}):
+    wrong: list[dict[str, Any]] = [{"length": "huge"}, {"reading": "backwards"}, {"num_beam": 1}]
+    for arguments in wrong:
         with pytest.raises(errors.ParameterError):
-            summarizer.summarize_document(tmp_path / "text.txt", **arguments)  # type: ignore[arg-type]
+            summarizer.summarize_document(tmp_path / "text.txt", **arguments)

@@ -1,4 +1,5 @@
-//! What the two graphs of a bundle cost: loading, the encoder, and a decoder step by beams.
+//! Measures the graphs of a bundle: time to load, encoder time, and time of a decoder step by
+//! number of beams.
 //!
 //! ```text
 //! cargo run --release -p epitome-runtime --example graph_cost -- BUNDLE [THREADS [SOURCE]]
@@ -10,10 +11,10 @@ use std::time::{Duration, Instant};
 use epitome_runtime::bundle::Bundle;
 use epitome_runtime::session::{self, SessionOptions};
 
-/// Steps that are timed for each number of beams.
+/// Number of timed steps for each number of beams.
 const STEPS: usize = 24;
-/// Steps before those, in which what is read first is mapped.
-const WARM: usize = 4;
+/// Number of untimed steps before these, which map the weights.
+const WARMUP: usize = 4;
 
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
@@ -56,10 +57,10 @@ fn main() -> epitome_runtime::Result<()> {
         let tokens: Vec<u32> = (0..beams as u32).map(|beam| 200 + beam).collect();
         let parents: Vec<u32> = (0..beams as u32).rev().collect();
         let mut times = Vec::new();
-        for step in 0..WARM + STEPS {
+        for step in 0..WARMUP + STEPS {
             let start = Instant::now();
             decoding.step_all(&tokens, &parents)?;
-            if step >= WARM {
+            if step >= WARMUP {
                 times.push(start.elapsed());
             }
         }

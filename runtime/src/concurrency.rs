@@ -1,47 +1,51 @@
-//! How many copies of a model work side by side, and with how many threads each.
+//! Chooses the number of workers (copies of a model) and of threads for each worker.
 //!
-//! A model of the costs decides. A summary takes an encoder run and some steps of the decoder. More
-//! threads share their arithmetic and their reading of weights, and wait for each other after every
-//! operator. More workers wait for nobody, and read the weights once each. So a small model gains
-//! from workers, and a large one from threads. `docs/tuning.md` has a table.
+//! The choice follows a cost model. A summary takes an encoder run and some decoder steps. The
+//! threads of a worker share the arithmetic and the reading of weights, but synchronize after every
+//! operator. Workers do not synchronize, but each reads the weights. So a small model gains from
+//! workers, and a large one from threads. `docs/tuning.md` has a table.
 
 use std::num::NonZeroUsize;
 
 use crate::bundle::{Manifest, ModelShape, Precision};
 
-/// Tokens of the source, steps and beams of a usual summary.
+/// Source tokens of a typical summary.
 const SOURCE: usize = 512;
+/// Decoder steps of a typical summary.
 const STEPS: f64 = 48.0;
+/// Beams of a typical summary.
 const BEAMS: f64 = 4.0;
 
-/// Multiplications and additions that a thread makes in a second of an encoder.
+/// Float32 multiply-adds of the encoder per second and thread.
 const FLOAT_PER_SECOND: f64 = 60e9;
+/// Int8 multiply-adds of the encoder per second and thread.
 const INT8_PER_SECOND: f64 = 160e9;
-/// Bytes that one thread reads from memory in a second, and that all can read together.
+/// Bytes per second that one thread reads from memory.
 const BYTES_PER_SECOND: f64 = 15e9;
+/// Bytes per second that all threads together read from memory.
 const ALL_BYTES_PER_SECOND: f64 = 60e9;
-/// Bytes of weights that stay in the caches from step to step.
+/// Maximum bytes of weights that stay in the processor's caches between steps.
 const CACHED_BYTES: f64 = 16e6;
-/// Operators of a layer whose work is shared, and what it takes two threads to wait for each other
-/// after each. It grows with every doubling of the threads.
+/// Operators of a layer that use all threads.
 const OPERATORS: f64 = 10.0;
+/// Time to synchronize two threads after an operator. Each doubling of the threads adds it again.
 const BARRIER_SECONDS: f64 = 9e-6;
 
-/// Of the best number of summaries a second, the share that fewer and quicker workers keep.
-const KEPT: f64 = 0.75;
+/// Minimum throughput of a choice, relative to the best throughput.
+const MIN_THROUGHPUT: f64 = 0.75;
 
-/// Workers, and the threads of each.
+/// Numbers of workers and threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Concurrency {
-    /// Copies of the model that work side by side. They share the mapped weights.
+    /// Number of copies of the model. They share the mapped weights.
     pub workers: NonZeroUsize,
-    /// Threads of each copy.
+    /// Number of threads of each copy.
     pub threads: NonZeroUsize,
 }
 
 impl Concurrency {
-    /// For a server: the most threads for a summary, and so about the quickest, with which it still
-    /// makes three quarters of the summaries a second that any choice makes.
+    /// The choice for a server: the most threads per worker, and so about the lowest latency, with
+    /// at least three quarters of the best throughput.
     pub fn for_server(manifest: &Manifest, processors: NonZeroUsize) -> Self {
         Self::for_shape(&manifest.shape, manifest.precision, processors)
     }
@@ -51,11 +55,12 @@ impl Concurrency {
         let choices = Self::choices(processors);
         let best =
             choices.iter().map(|choice| costs.summaries_per_second(choice)).fold(0.0, f64::max);
-        let is_enough = |choice: &&Self| costs.summaries_per_second(choice) >= KEPT * best;
+        let is_enough =
+            |choice: &&Self| costs.summaries_per_second(choice) >= MIN_THROUGHPUT * best;
         *choices.iter().filter(is_enough).max_by_key(|choice| choice.threads).expect("one is best")
     }
 
-    /// Every whole number of workers that have the same number of threads.
+    /// All choices that use every processor.
     fn choices(processors: NonZeroUsize) -> Vec<Self> {
         let threads =
             (1..=processors.get()).filter(|threads| processors.get().is_multiple_of(*threads));
@@ -67,14 +72,15 @@ impl Concurrency {
     }
 }
 
-/// What a usual summary takes.
+/// Costs of a typical summary.
 struct Costs {
-    /// Multiplications and additions of the encoder.
+    /// Multiply-adds of the encoder.
     encoder: f64,
-    /// Those of a decoder step.
+    /// Multiply-adds of a decoder step.
     step: f64,
+    /// Multiply-adds per second and thread.
     per_second: f64,
-    /// Bytes of weights that a step reads.
+    /// Bytes of weights that a decoder step reads.
     step_bytes: f64,
     encoder_layers: f64,
     decoder_layers: f64,
@@ -83,7 +89,8 @@ struct Costs {
 impl Costs {
     fn of(shape: &ModelShape, precision: Precision) -> Self {
         let hidden = shape.hidden_size as f64;
-        // Attention has four matrices, and the feed-forward layer usually the size of eight.
+        // Matrices of `hidden * hidden`: attention has four, and the feed-forward network usually
+        // has the size of eight.
         let encoder = 12.0 * hidden * hidden * shape.encoder_layers as f64;
         let decoder =
             16.0 * hidden * hidden * shape.decoder_layers as f64 + hidden * shape.vocab_size as f64;
@@ -105,13 +112,13 @@ impl Costs {
 
     fn summaries_per_second(&self, choice: &Concurrency) -> f64 {
         let (workers, threads) = (choice.workers.get() as f64, choice.threads.get() as f64);
-        let waits = OPERATORS * BARRIER_SECONDS * threads.log2();
+        let synchronization = OPERATORS * BARRIER_SECONDS * threads.log2();
         let bytes = (threads * BYTES_PER_SECOND).min(ALL_BYTES_PER_SECOND / workers);
         let arithmetic = threads * self.per_second;
-        let encoder = self.encoder / arithmetic + self.encoder_layers * waits;
+        let encoder = self.encoder / arithmetic + self.encoder_layers * synchronization;
         let is_cached = self.step_bytes < CACHED_BYTES;
         let reading = if is_cached { 0.0 } else { self.step_bytes / bytes };
-        let step = (self.step / arithmetic).max(reading) + self.decoder_layers * waits;
+        let step = (self.step / arithmetic).max(reading) + self.decoder_layers * synchronization;
         workers / (encoder + STEPS * step)
     }
 }
@@ -136,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Workers and threads.
+    /// The chosen numbers of workers and threads.
     fn chosen(shape: &ModelShape, precision: Precision, processors: usize) -> (usize, usize) {
         let processors = processors.try_into().unwrap();
         let chosen = Concurrency::for_shape(shape, precision, processors);
@@ -156,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn all_processors_have_work() {
+    fn every_processor_is_used() {
         for processors in 1..=96 {
             let (workers, threads) =
                 chosen(&shape(1024, 16, 16, 96_103), Precision::Int8, processors);

@@ -1,4 +1,4 @@
-//! What can go wrong, each in one sentence that says where, and what would be right.
+//! Errors of the runtime. Each message is one sentence that says where, and what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use crate::generation::{GenerateError, ParameterError};
 /// The result of this library's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What lies at the bottom of an error: mostly the system's own sentence, where the outer ones only
-/// say that a call failed.
+/// The message of an error's innermost source. That is usually the system's message, while the
+/// outer ones only say that a call failed.
 pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
@@ -28,7 +28,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The path holds no bundle.
@@ -36,10 +36,10 @@ pub enum Error {
     NoBundle {
         /// The path.
         path: PathBuf,
-        /// What is missing.
+        /// The reason.
         problem: &'static str,
     },
-    /// The path holds the portable layout, which others run.
+    /// The path holds optimum's layout, which this library does not run.
     #[error(
         "'{}' holds a model in optimum's layout, which epitome writes and does not run: export the \
          checkpoint without --layout optimum",
@@ -49,7 +49,7 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The bundle is of a format this version does not read.
+    /// This version cannot read the bundle's format.
     #[error(
         "'{}' is of bundle format {found}, and this version reads {FORMAT}: export the model again \
          with this version",
@@ -61,15 +61,15 @@ pub enum Error {
         /// Its format.
         found: u64,
     },
-    /// A JSON file is not what it should be.
+    /// A JSON file is invalid.
     #[error("'{}' {problem}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         problem: String,
     },
-    /// A file of the bundle was cut or has grown.
+    /// A file of the bundle has the wrong size.
     #[error(
         "'{}' has {found} bytes where the manifest says {expected}: the bundle was damaged, export \
          or copy it again",
@@ -97,7 +97,7 @@ pub enum Error {
         /// The digest in the manifest.
         expected: String,
     },
-    /// A graph does not have the inputs and outputs that the manifest describes.
+    /// A graph has other inputs or outputs than the manifest describes.
     #[error(
         "'{}' {problem}, which manifest.json describes: the bundle was changed, export the model \
          again",
@@ -106,18 +106,18 @@ pub enum Error {
     Interface {
         /// The graph.
         path: PathBuf,
-        /// What differs.
+        /// The difference.
         problem: String,
     },
-    /// The ONNX Runtime library could not be had.
+    /// The ONNX Runtime library could not be found, fetched or loaded.
     #[error(transparent)]
     Library(#[from] crate::library::LibraryError),
-    /// ONNX Runtime refused or failed.
+    /// ONNX Runtime returned an error.
     #[error("ONNX Runtime failed {during}: {message}")]
     OnnxRuntime {
-        /// What was being done.
+        /// The operation that failed.
         during: String,
-        /// What ONNX Runtime said.
+        /// ONNX Runtime's message.
         message: String,
     },
     /// The tokenizer failed.
@@ -125,10 +125,10 @@ pub enum Error {
     Tokenizer {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         problem: String,
     },
-    /// There is nothing to summarize.
+    /// A document is empty.
     #[error("document {index} is empty: give it some text")]
     EmptyText {
         /// Position of the document, from 0.
@@ -137,13 +137,13 @@ pub enum Error {
     /// A generation parameter is unknown, of the wrong type, or contradicts another.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// Generation was stopped, or failed.
+    /// Generation was cancelled or failed.
     #[error("{0}")]
     Generate(String),
 }
 
 impl Error {
-    /// Whether the call itself was wrong, so that it fails whatever the files hold.
+    /// Whether the arguments of the call are wrong, whatever the files contain.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::NoBundle { .. } | Self::OptimumLayout { .. } => true,
@@ -157,7 +157,7 @@ impl Error {
         Self::Io { path: path.as_ref().into(), source }
     }
 
-    /// A failure inside ONNX Runtime, as one line.
+    /// An error of ONNX Runtime. Its message is joined to one line.
     pub(crate) fn onnx_runtime(during: impl Into<String>, error: impl std::fmt::Display) -> Self {
         let message = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         Self::OnnxRuntime { during: during.into(), message }

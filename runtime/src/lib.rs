@@ -16,28 +16,31 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`bundle`] | the folder of an exported model, its manifest, the names of its graphs' inputs |
+//! | [`bundle`] | the folder of an exported model, its manifest, its graphs' inputs and outputs |
 //! | [`library`] | finding, fetching and loading ONNX Runtime itself |
-//! | [`operators`] | the operators of our own that graphs use |
-//! | [`kernels`] | the arithmetic of these operators, a crate of its own |
-//! | [`session`] | encoder and decoder, and caches that stay where they are |
-//! | [`generation`] | parameters, logits processors and searches; knows nothing of ONNX |
-//! | [`concurrency`] | more threads or more copies of a model, by its size |
-//! | [`batching`] | the loop in which documents join and leave the running steps |
-//! | [`tokenizer`] | text to tokens and back |
-//! | [`summarizer`], [`summary`] | all of it together, and what comes out |
-//! | [`long_document`] | documents longer than the window of a model |
-//! | [`progress`] | following long work, and stopping it |
-//! | [`scratch`], [`beside`] | what is temporary; files that are there whole or not at all |
+//! | [`operators`] | the custom operators of the graphs |
+//! | [`kernels`] | the arithmetic of these operators, in a crate of its own |
+//! | [`session`] | encoder and decoder sessions, and their key/value caches |
+//! | [`generation`] | parameters, logits processors and searches, independent of ONNX |
+//! | [`concurrency`] | the number of model copies and of threads, by the size of the model |
+//! | [`batching`] | continuous batching: documents join and leave between decoder steps |
+//! | [`tokenizer`] | encoding texts and decoding tokens |
+//! | [`summarizer`], [`summary`] | the whole pipeline, and its results |
+//! | [`long_document`] | documents longer than the input of a model |
+//! | [`progress`] | progress and cancellation of long work |
+//! | [`observer`] | following and cancelling single documents |
+//! | [`scratch`] | temporary files and folders |
+//! | [`atomic_file`] | files that are written atomically |
 
+pub mod atomic_file;
 pub mod batching;
-pub mod beside;
 pub mod bundle;
 pub mod concurrency;
 pub mod error;
 pub mod generation;
 pub mod library;
 pub mod long_document;
+pub mod observer;
 pub mod operators;
 pub mod progress;
 pub mod scratch;

@@ -1,50 +1,49 @@
-//! Following long work while it runs, and stopping it.
+//! Progress and cancellation of long work.
 
-use crate::generation::Generated;
 use crate::summary::Summary;
 
-/// How much there is to do in a stage of work.
+/// The amount of work in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Total {
-    /// Nobody knows beforehand.
+    /// The amount is not known beforehand.
     Unknown,
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// So many items: documents, rows, files.
+    /// A number of items: documents, rows or files.
     Items(u64),
 }
 
-/// Receives the progress of long work, and says whether it should stop.
+/// Receives the progress of long work, and decides whether the work stops.
 ///
-/// Every method has a default; `()` shows nothing and never stops. Documents are numbered as in the
-/// call that they were given to.
+/// Every method has a default; `()` shows nothing and never stops. The number of a document is its
+/// index in the call.
 pub trait Progress: Sync {
-    /// A stage of the work begins: what it does, and how much there is to do.
+    /// A stage of the work begins: its name, and its amount of work.
     fn start(&self, what: &str, total: Total) {
         let _ = (what, total);
     }
 
-    /// So much more of the stage is done, in the unit of its total.
+    /// More of the stage is done: the amount, in the unit of its total.
     fn advance(&self, amount: u64) {
         let _ = amount;
     }
 
-    /// The state of something that the work waits for, told each time it was asked for.
+    /// The state of something that the work waits for, such as a job; reported after each query.
     fn state(&self, state: &str) {
         let _ = state;
     }
 
-    /// A line to show, such as one of a log.
+    /// A line to show, such as a line of a log.
     fn note(&self, note: &str) {
         let _ = note;
     }
 
-    /// Whether the user asked to stop. Long work asks at least every few megabytes.
+    /// Whether the user asked to stop. Long work calls this at least every few megabytes.
     fn cancelled(&self) -> bool {
         false
     }
 
-    /// Whether nobody waits for this document any more. A search asks before each step.
+    /// Whether nobody waits for this document any more. A search calls this before each step.
     fn document_cancelled(&mut self, document: usize) -> bool {
         let _ = document;
         self.cancelled()
@@ -56,13 +55,7 @@ pub trait Progress: Sync {
         let _ = (document, sequence, token);
     }
 
-    /// A search of [`generate`](crate::generation::generate) finished a document, while others may
-    /// go on.
-    fn generated(&mut self, document: usize, generated: &Generated) {
-        let _ = (document, generated);
-    }
-
-    /// The summary of a document is ready, while others may go on.
+    /// The summary of a document is finished. Other documents may still be decoded.
     fn summarized(&mut self, document: usize, summary: Summary) {
         let _ = (document, summary);
     }
@@ -70,7 +63,7 @@ pub trait Progress: Sync {
 
 impl Progress for () {}
 
-/// Stops work when another one's user asks to, and shows nothing of it: one summary of many, say.
+/// Stops when `self.0` stops, and shows nothing: for a part of a longer work.
 pub struct Cancelled<'a>(pub &'a dyn Progress);
 
 impl Progress for Cancelled<'_> {

@@ -1,10 +1,8 @@
-//! Which token histories end in a stop string.
+//! Stop strings: `StopStringCriteria` of transformers' `stopping_criteria.py` (5.24.0).
 //!
-//! Implements `StopStringCriteria` of transformers' `stopping_criteria.py` (5.24.0). The texts of
-//! the tokens are matched from the newest one backwards, so a stop string is found wherever tokens
-//! divide it, also where it begins or ends within a token; one that lies wholly before the newest
-//! token is not. transformers tabulates the places at which each token fits, to stay within
-//! tensors; here the same comparisons are made when they are needed.
+//! Texts of tokens are matched backwards from the newest one. A stop string may begin and end
+//! within a token, but it must end in the newest one. transformers precomputes tables of the
+//! positions at which each token matches. This module makes the same comparisons at each step.
 
 use std::sync::Arc;
 
@@ -16,28 +14,26 @@ use tokenizers::{
 
 use crate::generation::StopStrings;
 
-/// Decoded before each token, so that the token is decoded as one within a text.
+/// Text that is decoded before each token, since a token at the beginning may decode differently.
 const STATIC_PREFIX: &str = "abcdef";
-/// No model has as many tokens: what a vocabulary says beyond is never generated.
+/// Token ids from here on are ignored. No model has as many tokens.
 const MAX_TOKENS: u32 = 1 << 24;
 
-/// The text that each token adds to a summary, in UTF-8 where it is text at all.
-///
-/// Made once for a tokenizer: transformers' `clean_tokenizer_vocab`.
+/// The text of each token in UTF-8, or its bytes: transformers' `clean_tokenizer_vocab`.
 pub(crate) struct TokenTexts {
-    /// By token id; `None` where the tokenizer has no such token.
+    /// By token id; `None` for ids without a token.
     texts: Vec<Option<Box<[u8]>>>,
     unit: Unit,
 }
 
-/// In what transformers measures texts. Matching bytes finds the same as matching characters, but
-/// the unit says how many tokens are looked at.
+/// The unit in which transformers matches texts. Matching bytes gives the same result as matching
+/// characters, but the unit determines how many tokens are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
     Characters,
-    /// The characters of tokens stand for bytes, as in GPT-2 and BART.
+    /// Each character of a token represents a byte, as in GPT-2 and BART.
     ByteLevel,
-    /// Some tokens are single bytes, written `<0x0A>`.
+    /// Tokens such as `<0x0A>` represent a byte.
     ByteFallback,
 }
 
@@ -55,7 +51,7 @@ impl Unit {
         }
     }
 
-    /// The bytes of a token that is not text of its own.
+    /// The bytes of a token that represents bytes and not text.
     fn bytes(self, token: &str) -> Option<Box<[u8]>> {
         match self {
             Self::Characters => None,
@@ -70,7 +66,7 @@ impl Unit {
     }
 }
 
-/// Whether a part of the decoder is of this kind.
+/// Whether the decoder, or a part of it, has the type `kind`.
 fn has_type(decoder: &Value, kind: &str) -> bool {
     match decoder {
         Value::Object(map) => {
@@ -81,8 +77,8 @@ fn has_type(decoder: &Value, kind: &str) -> bool {
     }
 }
 
-/// The byte for which GPT-2's vocabulary writes this character: printable ones stand for
-/// themselves, the others are counted from U+0100.
+/// The byte that this character represents in GPT-2's vocabulary. Printable bytes are represented
+/// by the same character, the others by the characters from U+0100 on.
 fn byte_of(character: char) -> Option<u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let code = u32::from(character);
@@ -123,7 +119,7 @@ impl TokenTexts {
                     let mut tokens = prefix.clone();
                     tokens.push(token);
                     let text = decode(tokens)?;
-                    // Where the prefix itself cannot be decoded, all there is must be the token's.
+                    // If the prefix cannot be decoded, the whole text is the token's.
                     let (_, text) = text.split_once(STATIC_PREFIX).unwrap_or(("", &text));
                     text.as_bytes().into()
                 }
@@ -138,16 +134,16 @@ impl TokenTexts {
     }
 }
 
-/// Finds some stop strings, by the texts of a tokenizer's tokens.
+/// Finds stop strings in the texts of tokens.
 pub(crate) struct StopStringCriteria {
     texts: Arc<TokenTexts>,
     stop_strings: Vec<Box<[u8]>>,
-    /// Tokens that are looked at: no stop string has more characters.
+    /// Number of newest tokens that are compared: the length of the longest stop string.
     window: usize,
 }
 
 impl StopStringCriteria {
-    /// `None` where no token could ever end one of these stop strings.
+    /// `None` if no token of the vocabulary can end one of these stop strings.
     pub(crate) fn new(texts: Arc<TokenTexts>, stop_strings: &[String]) -> Option<Self> {
         let length = |text: &String| match texts.unit {
             Unit::Characters => text.chars().count(),
@@ -163,7 +159,7 @@ impl StopStringCriteria {
         possible.then_some(Self { texts, stop_strings, window })
     }
 
-    /// Whether tokens, newest first, end in this stop string.
+    /// Whether the tokens, newest first, end in this stop string.
     fn matches(&self, stop: &[u8], mut newest_first: impl Iterator<Item = u32> + Clone) -> bool {
         let Some(newest) = newest_first.next().and_then(|token| self.texts.of(token)) else {
             return false;
@@ -190,8 +186,8 @@ impl StopStringCriteria {
     }
 }
 
-/// How many of the last bytes of `stop` lie within `token`, when the stop string ends in it; a
-/// token may offer several places.
+/// The possible overlaps of a stop string with the token in which it ends: numbers of the last
+/// bytes of `stop` that are within `token`.
 fn overlaps<'a>(token: &'a [u8], stop: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     (1..=token.len()).filter_map(move |end| {
         let head = &token[..end];
@@ -210,7 +206,7 @@ impl StopStrings for StopStringCriteria {
 mod tests {
     use super::*;
 
-    /// A criterion over tokens that are just texts.
+    /// A criterion for tokens with these texts.
     fn criterion(texts: &[&str], stop_strings: &[&str]) -> Option<StopStringCriteria> {
         let texts = TokenTexts {
             texts: texts.iter().map(|text| Some(text.as_bytes().into())).collect(),
@@ -220,7 +216,7 @@ mod tests {
         StopStringCriteria::new(texts.into(), &stop_strings)
     }
 
-    /// Whether tokens that are just texts end in "stop".
+    /// Whether tokens with these texts end in "stop".
     fn ends(texts: &[&str]) -> bool {
         let criterion = criterion(texts, &["stop"]).expect("a token that fits");
         let ids: Vec<u32> = (0..texts.len() as u32).collect();
@@ -242,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_string_that_no_token_can_end_is_noticed() {
+    fn a_stop_string_that_no_token_can_end_gives_no_criterion() {
         assert!(criterion(&["a", "b"], &["c"]).is_none());
         assert!(criterion(&["a", "b"], &["c", "ba"]).is_some());
     }

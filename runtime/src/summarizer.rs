@@ -1,4 +1,4 @@
-//! The [`Summarizer`]: text in, summaries out.
+//! The [`Summarizer`]: texts to summaries.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -7,70 +7,60 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::batching::{Batcher, Bounds, Documents, Goal, Next, Task};
+use crate::batching::{Batcher, Bounds, Demand, Documents, Goal, Task};
 use crate::bundle::{Bundle, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{
     Generated, GenerationConfig, GenerationParameters, Hypothesis, Limits, Source, StopReason,
 };
+use crate::observer::Observer;
 use crate::progress::Progress;
 use crate::session::{self, Decoder, Encoder, SessionOptions};
 use crate::summary::{Sequence, Summary, Timing};
 use crate::tokenizer::{SourceTokens, Tokenizer};
 
-/// Rows (documents times beams) that are decoded together at most: more of them share one reading
-/// of the weights, but each adds its caches to memory.
+/// Default maximum of rows (documents times beams) that are decoded together. More rows share one
+/// reading of the weights, but each row adds its caches to memory.
 pub const ROWS_TOGETHER: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 
-/// A bundle, loaded and ready.
+/// A loaded bundle.
 pub struct Summarizer {
     model: TextModel,
     batcher: Batcher,
 }
 
-/// What turns texts into tokens, tokens into texts, and parameters into settings.
+/// The part of a model that converts texts, tokens and parameters.
 pub struct TextModel {
     bundle: Bundle,
     tokenizer: Tokenizer,
     settings: ModelSettings,
 }
 
-/// Texts that wait to be summarized, and who is told of their summaries.
-///
-/// Texts have numbers; no two that are worked on have the same.
-pub trait Texts {
-    /// How many wait, and what the next of them asks for.
-    fn waiting(&mut self) -> Option<(usize, Next)>;
+/// Texts that wait to be summarized. Each text that was taken has its own number.
+pub trait Texts: Observer<Result<Summary>> {
+    /// The number of waiting texts, and the demand of the next one.
+    fn waiting(&mut self) -> Option<(usize, Demand)>;
 
-    /// Whether the next one and those that run are to be finished soon each, or all together. Asked
-    /// after [`waiting`](Self::waiting).
+    /// Whether to optimize throughput or latency. Called after [`waiting`](Self::waiting), where it
+    /// decides whether the next text joins.
     fn goal(&self) -> Goal {
         Goal::Throughput
     }
 
-    /// Takes the next one: its number.
+    /// Takes the next text, and returns its number.
     fn take(&mut self) -> Option<usize>;
 
-    /// A text that was taken.
+    /// The text with this number.
     fn text(&self, number: usize) -> &str;
 
-    /// How to summarize a text that was taken.
+    /// The generation configuration of the text with this number.
     ///
     /// # Errors
-    /// Where its parameters do not go with the model.
+    /// If the parameters of the text do not fit the model.
     fn config(&self, number: usize, model: &TextModel) -> Result<Arc<GenerationConfig>>;
-
-    /// Whether nobody waits for the text any more. Asked before each step.
-    fn cancelled(&mut self, number: usize) -> bool;
-
-    /// A token became final. Only greedy search and sampling call this.
-    fn token(&mut self, number: usize, sequence: usize, token: u32);
-
-    /// A text is summarized, or failed.
-    fn ended(&mut self, number: usize, outcome: Result<Summary>);
 }
 
-/// What generation parameters are checked against: a model's limits and its defaults.
+/// Limits and default generation parameters of a model.
 #[derive(Clone, Debug)]
 pub struct ModelSettings {
     defaults: Map<String, Value>,
@@ -96,7 +86,7 @@ impl ModelSettings {
         &self.defaults
     }
 
-    /// The settings that these parameters come to.
+    /// Merges these parameters with the defaults, and checks the result.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
         Ok(GenerationConfig::resolve(&self.defaults, parameters, self.limits)?)
     }
@@ -108,8 +98,8 @@ impl Summarizer {
         Self::open_with(path, &SessionOptions::default())
     }
 
-    /// Loads a bundle: the tokenizer and the graphs side by side, as a large vocabulary takes as
-    /// long as they do.
+    /// Loads a bundle. Tokenizer and graphs are loaded in parallel, as a large vocabulary takes as
+    /// long as the graphs.
     pub fn open_with(path: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
         let bundle = Bundle::open(path)?;
         let settings = ModelSettings::of(&bundle)?;
@@ -126,19 +116,19 @@ impl Summarizer {
         })
     }
 
-    /// Puts `prefix` before every document, instead of what the manifest records.
+    /// Puts `prefix` before every document, instead of the prefix in the manifest.
     pub fn set_source_prefix(&mut self, prefix: &str) {
         self.model.tokenizer.set_source_prefix(prefix);
     }
 
-    /// Decodes at most so many rows (documents times beams) together instead of [`ROWS_TOGETHER`],
-    /// and never less than one document.
+    /// Sets the maximum of rows (documents times beams) that are decoded together, instead of
+    /// [`ROWS_TOGETHER`]. A single document may exceed it.
     pub fn set_rows_together(&mut self, rows: NonZeroUsize) {
         let longest = self.model.bundle.manifest().max_source_tokens;
         self.batcher.bounds = Bounds::new(rows.get(), longest);
     }
 
-    /// Summarizes documents. Each gets exactly what it would get alone.
+    /// Summarizes documents. Each summary is the same as if the document were summarized alone.
     pub fn summarize<T: AsRef<str>>(
         &mut self,
         texts: &[T],
@@ -147,22 +137,22 @@ impl Summarizer {
         self.summarize_observed(texts, parameters, &mut ())
     }
 
-    /// Summarizes documents, followed by `progress`: tokens as they become final, and a way to
-    /// stop. Documents that were not begun when it stopped have no summary.
+    /// Summarizes documents. `progress` receives tokens as they become final, and can stop the
+    /// work. Documents that were not begun when it stopped have no summary.
     pub fn summarize_observed<T: AsRef<str>>(
         &mut self,
         texts: &[T],
         parameters: &GenerationParameters,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Summary>> {
-        let mut summaries: Vec<Option<Summary>> = texts.iter().map(|_| None).collect();
+        let mut summaries: Vec<Option<Summary>> = vec![None; texts.len()];
         let mut collector = Collector { progress, summaries: &mut summaries };
         self.summarize_each(texts, parameters, &mut collector)?;
         Ok(summaries.into_iter().flatten().collect())
     }
 
-    /// Summarizes documents and hands each summary to `progress` as soon as it is finished, while
-    /// other documents go on. None is begun after `progress` says that all is cancelled.
+    /// Summarizes documents, and hands each summary to `progress` as soon as it is finished. No
+    /// document is begun after `progress` cancelled the work.
     pub fn summarize_each<T: AsRef<str>>(
         &mut self,
         texts: &[T],
@@ -178,35 +168,36 @@ impl Summarizer {
         result.and(list.failed.map_or(Ok(()), Err))
     }
 
-    /// Summarizes texts until none waits: each joins the others as soon as it is encoded, and
-    /// leaves them when it is finished. It gets exactly what it would get alone.
+    /// Summarizes texts until none waits. A text joins the running ones as soon as it is encoded,
+    /// and leaves when it is finished. Each summary is the same as if the text were summarized
+    /// alone.
     ///
     /// # Errors
-    /// Where a decoder step fails: texts that were taken and have not ended will not.
+    /// If a decoder step fails. Texts that were taken and have not ended are not reported.
     pub fn run(&mut self, texts: &mut dyn Texts) -> Result<()> {
         let mut documents = TextDocuments { model: &self.model, texts, begun: Vec::new() };
         self.batcher.run(&mut documents)
     }
 
-    /// Generates for token ids until none waits, as [`run`](Self::run).
+    /// Generates for token ids until no document waits. See [`run`](Self::run).
     ///
     /// # Errors
-    /// As there.
+    /// If a decoder step fails. Documents that were taken and have not ended are not reported.
     pub fn run_tokens(&mut self, documents: &mut dyn Documents) -> Result<()> {
         self.batcher.run(documents)
     }
 
-    /// How many documents with these settings may decode together.
+    /// Maximum number of documents with this configuration that are decoded together.
     pub fn documents_together(&self, config: &GenerationConfig) -> usize {
         (self.batcher.bounds.rows / config.rows_per_document()).max(1)
     }
 
-    /// The settings that these parameters come to with this model's defaults.
+    /// Merges these parameters with the model's defaults, and checks the result.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
         self.model.configure(parameters)
     }
 
-    /// What [`configure`](Self::configure) goes by, for those who check parameters elsewhere.
+    /// Limits and defaults that [`configure`](Self::configure) uses.
     pub fn settings(&self) -> &ModelSettings {
         &self.model.settings
     }
@@ -221,14 +212,14 @@ impl Summarizer {
         &self.model.tokenizer
     }
 
-    /// Encoder and decoder, for those who drive them by hand.
+    /// Encoder and decoder, to run them directly.
     pub fn sessions(&mut self) -> (&mut Encoder, &mut Decoder) {
         (&mut self.batcher.encoder, &mut self.batcher.decoder)
     }
 }
 
 impl TextModel {
-    /// The settings that these parameters come to with the model's defaults.
+    /// Merges these parameters with the model's defaults, and checks the result.
     pub fn configure(&self, parameters: &GenerationParameters) -> Result<GenerationConfig> {
         let config = self.settings.configure(parameters)?;
         if config.stop_strings().is_empty() {
@@ -255,22 +246,22 @@ impl TextModel {
 /// A list of texts with the same parameters.
 struct List<'a, T> {
     texts: &'a [T],
-    /// The first that was not taken.
+    /// Index of the next text.
     next: usize,
     config: Arc<GenerationConfig>,
     progress: &'a mut dyn Progress,
-    /// The first failure, with which everything ends.
+    /// The first error. It ends all texts.
     failed: Option<Error>,
 }
 
 impl<T: AsRef<str>> Texts for List<'_, T> {
-    fn waiting(&mut self) -> Option<(usize, Next)> {
+    fn waiting(&mut self) -> Option<(usize, Demand)> {
         if self.failed.is_some() || self.progress.cancelled() {
             return None;
         }
         let text = self.texts.get(self.next)?.as_ref();
-        let next = Next::new(&self.config, tokens_of_bytes(text.len()));
-        Some((self.texts.len() - self.next, next))
+        let demand = Demand::new(&self.config, tokens_of_bytes(text.len()));
+        Some((self.texts.len() - self.next, demand))
     }
 
     fn take(&mut self) -> Option<usize> {
@@ -285,7 +276,9 @@ impl<T: AsRef<str>> Texts for List<'_, T> {
     fn config(&self, _: usize, _: &TextModel) -> Result<Arc<GenerationConfig>> {
         Ok(self.config.clone())
     }
+}
 
+impl<T: AsRef<str>> Observer<Result<Summary>> for List<'_, T> {
     fn cancelled(&mut self, number: usize) -> bool {
         self.failed.is_some() || self.progress.document_cancelled(number)
     }
@@ -294,8 +287,8 @@ impl<T: AsRef<str>> Texts for List<'_, T> {
         self.progress.token(number, sequence, token);
     }
 
-    fn ended(&mut self, number: usize, outcome: Result<Summary>) {
-        match outcome {
+    fn ended(&mut self, number: usize, result: Result<Summary>) {
+        match result {
             Ok(summary) if self.failed.is_none() => self.progress.summarized(number, summary),
             Ok(_) => {}
             Err(error) => self.failed = self.failed.take().or(Some(error)),
@@ -303,16 +296,16 @@ impl<T: AsRef<str>> Texts for List<'_, T> {
     }
 }
 
-/// A guess at the tokens of so many bytes of text.
+/// Estimates the number of tokens in a text of `bytes` bytes.
 pub fn tokens_of_bytes(bytes: usize) -> usize {
     bytes / 4
 }
 
-/// Texts on their way through the model, as documents of tokens.
+/// Converts texts to documents of tokens, and results back to summaries.
 struct TextDocuments<'a> {
     model: &'a TextModel,
     texts: &'a mut dyn Texts,
-    /// By number, those that were taken and have not ended.
+    /// Number and state of each text that was taken and has not ended.
     begun: Vec<(usize, Begun)>,
 }
 
@@ -322,7 +315,7 @@ struct Begun {
     input_tokens: usize,
     truncated: bool,
     timing: Timing,
-    /// When it began to decode.
+    /// When its decoding began.
     encoded: Instant,
 }
 
@@ -330,7 +323,7 @@ impl TextDocuments<'_> {
     fn begin(&mut self, number: usize) -> Result<Task> {
         let start = Instant::now();
         let config = self.texts.config(number, self.model)?;
-        // The text is the other side's, and so is who asks whether to go on.
+        // A copy, as `texts` is borrowed mutably by the closure.
         let text = self.texts.text(number).to_owned();
         let tokens = self.model.tokenize(&text, &mut || self.texts.cancelled(number))?;
         let begun = Begun {
@@ -345,18 +338,18 @@ impl TextDocuments<'_> {
         Ok(Task { document: number, ids: tokens.ids, source, config })
     }
 
-    /// The text of this number, which has ended.
+    /// Removes the text with this number.
     fn end(&mut self, number: usize) -> Option<Begun> {
-        let place = self.begun.iter().position(|(begun, _)| *begun == number)?;
-        Some(self.begun.swap_remove(place).1)
+        let index = self.begun.iter().position(|(begun, _)| *begun == number)?;
+        Some(self.begun.swap_remove(index).1)
     }
 }
 
 impl Documents for TextDocuments<'_> {
-    fn waiting(&mut self) -> Option<(usize, Next)> {
-        let (waiting, next) = self.texts.waiting()?;
-        let longest = self.model.bundle.manifest().max_source_tokens;
-        Some((waiting, Next { tokens: next.tokens.min(longest), ..next }))
+    fn waiting(&mut self) -> Option<(usize, Demand)> {
+        let (waiting, demand) = self.texts.waiting()?;
+        let max_tokens = self.model.bundle.manifest().max_source_tokens;
+        Some((waiting, Demand { tokens: demand.tokens.min(max_tokens), ..demand }))
     }
 
     fn goal(&self) -> Goal {
@@ -385,7 +378,9 @@ impl Documents for TextDocuments<'_> {
             begun.encoded = Instant::now();
         }
     }
+}
 
+impl Observer<Result<Generated>> for TextDocuments<'_> {
     fn cancelled(&mut self, number: usize) -> bool {
         self.texts.cancelled(number)
     }
@@ -394,23 +389,23 @@ impl Documents for TextDocuments<'_> {
         self.texts.token(number, sequence, token);
     }
 
-    fn ended(&mut self, number: usize, outcome: Result<Generated>) {
+    fn ended(&mut self, number: usize, result: Result<Generated>) {
         let Some(begun) = self.end(number) else { return };
-        let outcome = outcome.and_then(|generated| {
+        let result = result.and_then(|generated| {
             let sequences = begun.sequences(&generated, &self.model.tokenizer)?;
             Ok(begun.summary(sequences, generated.steps, generated.stopped))
         });
-        self.texts.ended(number, outcome);
+        self.texts.ended(number, result);
     }
 }
 
 impl Begun {
-    /// The texts of what was generated.
+    /// Decodes the generated sequences.
     fn sequences(&self, generated: &Generated, tokenizer: &Tokenizer) -> Result<Vec<Sequence>> {
         let sequence = |hypothesis: &Hypothesis| {
             let mut token_ids = hypothesis.token_ids.clone();
-            // A beam search may find fewer sequences than were asked for. transformers returns
-            // padding in the place of the others.
+            // A beam search may find fewer sequences than requested. transformers returns padding
+            // instead of the missing ones.
             if hypothesis.score.is_some() && token_ids.len() == self.config.prompt().len() {
                 token_ids.push(self.config.pad());
             }
@@ -438,10 +433,11 @@ impl Begun {
     }
 }
 
-/// Keeps the summaries for [`Summarizer::summarize_observed`], and passes everything else on.
-struct Collector<'a> {
-    progress: &'a mut dyn Progress,
-    summaries: &'a mut [Option<Summary>],
+/// Keeps the summary of each document, and passes everything on to another [`Progress`].
+pub(crate) struct Collector<'a> {
+    pub(crate) progress: &'a mut dyn Progress,
+    /// One for each document of the call.
+    pub(crate) summaries: &'a mut [Option<Summary>],
 }
 
 impl Progress for Collector<'_> {

@@ -1,31 +1,31 @@
-//! What a [`Summarizer`](crate::Summarizer) makes of a document.
+//! The results of a [`Summarizer`](crate::Summarizer).
 
 use std::time::Duration;
 
 use crate::generation::StopReason;
 use crate::long_document::Read;
 
-/// What was made of one document.
+/// The result for one document.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// The summaries asked for, best first: `num_return_sequences` of them.
+    /// The generated sequences, best first: `num_return_sequences` of them.
     pub sequences: Vec<Sequence>,
-    /// Tokens of the source that were read, the end token included.
+    /// Number of source tokens after truncation, special tokens included.
     pub input_tokens: usize,
-    /// Whether the source was longer than the model takes, and cut.
+    /// Whether the source was longer than the limit and was truncated.
     pub truncated: bool,
-    /// Decoder steps made.
+    /// Number of decoder steps.
     pub steps: usize,
-    /// What ended the generation.
+    /// Why the generation ended.
     pub stopped: StopReason,
-    /// Where the time went.
+    /// Time of each stage.
     pub timing: Timing,
     /// How much of a [`LongDocument`](crate::long_document::LongDocument) was read.
     pub read: Option<Read>,
 }
 
 impl Summary {
-    /// The best summary.
+    /// The text of the best sequence.
     pub fn text(&self) -> &str {
         self.sequences.first().map_or("", |sequence| &sequence.text)
     }
@@ -34,29 +34,29 @@ impl Summary {
 /// One generated sequence.
 #[derive(Clone, Debug)]
 pub struct Sequence {
-    /// The text, special tokens left out.
+    /// The text, without special tokens.
     pub text: String,
     /// Token ids as transformers' `generate` returns them: decoder start first, end token last.
     pub token_ids: Vec<u32>,
     /// transformers' `sequences_scores`; none for greedy search and sampling.
     pub score: Option<f32>,
-    /// Log-probability of each generated token, where they were asked for.
+    /// Log-probability of each generated token, if they were requested.
     pub token_scores: Option<Vec<f32>>,
 }
 
-/// Where a document's time went. Documents decoded together share their decoding.
+/// Time of each stage for a document. Documents that are decoded together share the decoder's time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
-    /// Text to tokens.
+    /// Tokenization.
     pub tokenize: Duration,
-    /// The encoder.
+    /// Encoder run.
     pub encode: Duration,
-    /// From the first decoder step to this document's last, and its tokens to text.
+    /// From the first to the last decoder step of the document, and detokenization.
     pub decode: Duration,
 }
 
 impl Timing {
-    /// All together.
+    /// Sum of all stages.
     pub fn total(&self) -> Duration {
         self.tokenize + self.encode + self.decode
     }

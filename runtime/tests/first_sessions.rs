@@ -1,5 +1,5 @@
-//! The first sessions of a process, made at once. They have a process to themselves: the library
-//! remembers what it has seen.
+//! The first sessions of a process, created concurrently. This test needs a process of its own,
+//! since ONNX Runtime keeps the domains that it has seen.
 
 use std::num::NonZeroUsize;
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ use epitome_runtime::operators::registration::SMALLEST_MODEL;
 use epitome_runtime::session;
 
 #[test]
-fn first_sessions_can_be_made_at_once() {
+fn first_sessions_can_be_created_concurrently() {
     const SESSIONS: usize = 16;
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("smallest.onnx");

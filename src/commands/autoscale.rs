@@ -9,7 +9,7 @@ use epitome_aws::autoscaling::{Scaling, Target, disable};
 
 use crate::{aws, output};
 
-/// Have the number of an endpoint's instances follow its invocations
+/// Scale the number of an endpoint's instances with its invocations
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the endpoint
@@ -24,22 +24,22 @@ pub(crate) struct Arguments {
     /// Most instances
     #[arg(long, value_name = "N", default_value_t = 4)]
     max: u32,
-    /// Invocations a minute that an instance shall have
+    /// Target number of invocations per instance and minute
     #[arg(long, value_name = "N", default_value_t = 70.0)]
     target: f64,
-    /// Asynchronous endpoint: requests that shall wait for each instance
+    /// Asynchronous endpoint: target number of waiting requests per instance
     #[arg(long, value_name = "N", conflicts_with_all = ["target", "provisioned"])]
     backlog: Option<f64>,
-    /// Serverless endpoint: scale what is kept ready, aiming at this share of it in use
+    /// Serverless endpoint: scale the provisioned concurrency to this share of use
     #[arg(long, value_name = "SHARE", conflicts_with = "target")]
     provisioned: Option<f64>,
-    /// Seconds from one removal of instances to the next
+    /// Shortest time in seconds between two removals of instances
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     scale_in_cooldown: u32,
-    /// Seconds from one addition of instances to the next
+    /// Shortest time in seconds between two additions of instances
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     scale_out_cooldown: u32,
-    /// Leave the endpoint at the instances that it has
+    /// Remove the scaling, and keep the endpoint's current instances
     #[arg(
         long,
         conflicts_with_all = ["min", "max", "target", "backlog", "provisioned", "dry_run"]

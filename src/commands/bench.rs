@@ -72,14 +72,15 @@ pub(crate) struct Arguments {
     against: AgainstFlags,
 }
 
-/// What the model is held against.
+/// The model or the results to compare with.
 #[derive(Args)]
 #[command(next_help_heading = "Regression: exit code 3 when slower or worse, 4 when too noisy")]
 struct AgainstFlags {
-    /// Old model: both run in turn, at the old model's default setting unless settings are named
+    /// Old model to compare with: both run in turn, at the old model's default setting unless
+    /// settings are named
     #[arg(long, value_name = "MODEL")]
     against_model: Option<PathBuf>,
-    /// results.json of an earlier run: the same settings again
+    /// results.json of an earlier run to compare with, at the same settings
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// Growth of times and memory and loss of ROUGE-L that is tolerated, in percent [default: 3,
@@ -88,7 +89,7 @@ struct AgainstFlags {
     tolerance: Option<f64>,
 }
 
-/// What was measured.
+/// A finished measurement.
 struct Measured {
     settings: Vec<Setting>,
     results: Results,
@@ -168,7 +169,7 @@ fn alone(
     results.load_ms = Some(load_ms);
     results.memory_bytes = peak_memory();
     results.origin = origin();
-    // What was ended early is of fewer documents than the old results.
+    // An interrupted measurement has fewer documents than the old results.
     let old = old.filter(|_| !results.interrupted);
     let regression = old.map(|old| against_results(old, &results, tolerance));
     Ok(Measured { settings, results, samples, regression })

@@ -14,7 +14,7 @@ use crate::session_flags::SessionFlags;
 
 const SUBCOMMAND: &str = "bench-worker";
 
-/// Summarize what standard input asks for, a JSON object a line
+/// Summarize the requests on standard input, one JSON object per line
 #[derive(Args)]
 #[command(name = SUBCOMMAND)]
 pub(crate) struct Arguments {

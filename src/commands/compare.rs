@@ -23,7 +23,7 @@ use crate::session_flags::SessionFlags;
 /// Compare two bundles on the same documents: quality, agreement, logits, size and latency
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Name or folder of the first model, A: what the other is held against
+    /// Name or folder of the first model, A, which the other is compared with
     a: PathBuf,
     /// Name or folder of the second model, B
     b: PathBuf,
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// What B searches with. Where the defaults of both differ, a note says so.
+/// The parameters that B searches with. Adds a note where the defaults of both differ.
 fn parameters_of_b(
     [a, b]: &[Bundle; 2],
     parameters: &GenerationParameters,

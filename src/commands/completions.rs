@@ -6,12 +6,12 @@ use anyhow::Result;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-/// Print completions for a shell, to be put where it looks for them
+/// Print completions for a shell, to be stored where the shell looks for them
 ///
 /// For bash: epitome completions bash > ~/.local/share/bash-completion/completions/epitome
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The shell
+    /// Name of the shell
     shell: Shell,
 }
 

@@ -1,4 +1,4 @@
-//! The container of a model in SageMaker: flags that `deploy` and `transform` share.
+//! The container of a model in SageMaker: the flags that `deploy` and `transform` share.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,12 @@ use super::key_values::key_value;
 use crate::failure::Usage;
 use crate::{aws, model_choice, s3_upload};
 
-/// The container, and what it may reach.
+/// Flags of the container and its permissions.
 #[derive(Args)]
 #[command(next_help_heading = "Container")]
 pub(super) struct ContainerFlags {
-    /// Send the bundle to S3 first, into a folder below this one that is named after what it holds
+    /// Send the bundle to S3 first, into a subfolder of this folder that is named after the
+    /// bundle's content
     #[arg(long, value_name = "s3://...")]
     upload: Option<S3Uri>,
     /// URI of the image in ECR [default: the one that `epitome image --push` makes, in the role's
@@ -35,21 +36,21 @@ pub(super) struct ContainerFlags {
     enable_network_isolation: bool,
 }
 
-/// A model, and the bundle of this machine that becomes it.
+/// A model, and the local bundle that is uploaded for it.
 pub(super) struct Container {
     pub(super) model: ModelSpec,
     upload: Option<(PathBuf, S3Uri)>,
 }
 
 impl ContainerFlags {
-    /// The containers of models: each a `model.tar.gz` on S3; with `--upload` also a bundle of this
-    /// machine.
+    /// The containers of the models. Each model is a `model.tar.gz` on S3, or with `--upload` a
+    /// local bundle.
     pub(super) fn containers(&self, models: &[&str]) -> Result<Vec<Container>> {
         if let Some(prefix) = &self.upload
             && let Some(first) = models.first()
             && models.iter().all(|model| model.starts_with(S3Uri::SCHEME))
         {
-            // It says that there is nothing to send.
+            // Fails where there is nothing to send.
             s3_upload::address(Path::new(first), prefix)?;
         }
         models.iter().map(|model| self.container(model)).collect()
@@ -90,7 +91,7 @@ impl ContainerFlags {
 }
 
 impl Container {
-    /// Sends the bundle, if it is one of this machine and not there yet.
+    /// Sends the bundle, if it is local and not on S3 yet.
     pub(super) fn send(&self) -> Result<()> {
         self.upload.as_ref().map_or(Ok(()), |(folder, uri)| s3_upload::bundle(folder, uri))
     }

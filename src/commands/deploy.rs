@@ -23,15 +23,15 @@ use crate::{aws, interrupt};
 
 /// Put a bundle behind a SageMaker endpoint, or move an endpoint over to it
 ///
-/// Running it again changes nothing, goes on where it failed, or updates an endpoint that keeps
-/// answering meanwhile.
+/// The command can be repeated: it changes nothing where all is done, continues where it failed, or
+/// updates an endpoint, which keeps answering meanwhile.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store; several
-    /// share the requests, under the names A, B and so on, or their own
+    /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store. Several
+    /// models share the requests, under the names A, B and so on, or as NAME=MODEL
     #[arg(short, long = "model", value_name = "[NAME=]MODEL", required = true)]
     models: Vec<String>,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     hosting: HostingFlags,
     #[command(flatten)]
     production: ProductionFlags,
-    /// Tags of all that is made
+    /// Tags of all resources that are made
     #[arg(
         long = "tag",
         visible_alias = "tags",
@@ -49,13 +49,13 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     tags: Vec<(String, String)>,
-    /// Any text: another one deploys anew, though all else is the same
+    /// Any text. Another text deploys again, even where nothing else has changed
     #[arg(long, value_name = "TEXT")]
     revision: Option<String>,
-    /// Print the calls, and make none
+    /// Print the AWS calls without making them
     #[arg(long)]
     dry_run: bool,
-    /// Time between two questions after the endpoint's state
+    /// Time between two checks of the endpoint's state
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(10))]
     interval: Seconds,
 }
@@ -145,7 +145,7 @@ fn packages<'a>(arguments: &'a Arguments, spec: &'a DeploymentSpec) -> Vec<Packa
     spec.variants.iter().map(package).collect()
 }
 
-/// A variant's name and its model, of `NAME=MODEL` or `MODEL`.
+/// Splits `NAME=MODEL` or `MODEL` into the variant's name and its model.
 fn named(model: &str) -> (Option<&str>, &str) {
     match model.split_once('=') {
         Some((name, rest))
@@ -158,7 +158,7 @@ fn named(model: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// A, B and so on.
+/// Name of a variant: A, B and so on.
 fn letter(at: usize) -> String {
     match u8::try_from(at) {
         Ok(at) if at < 26 => char::from(b'A' + at).to_string(),
@@ -166,7 +166,7 @@ fn letter(at: usize) -> String {
     }
 }
 
-/// What is made, and until when AWS bills it.
+/// Says which resources are made, and until when AWS bills them.
 fn announcement(spec: &DeploymentSpec, region: &str) -> String {
     let DeploymentSpec { endpoint, variants, .. } = spec;
     let until = format!("until 'epitome undeploy --endpoint {endpoint}'");

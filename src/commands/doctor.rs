@@ -15,13 +15,13 @@ use epitome_runtime::library::{self, OnnxRuntime};
 use crate::configuration::{self, Configuration};
 use crate::model_choice::default_name;
 
-/// Show what epitome finds on this machine, on a screen to paste into a report of a problem
+/// Show what epitome finds on this machine, to paste into a report of a problem
 ///
 /// No token and no password is shown.
 #[derive(Args)]
 pub(crate) struct Arguments {}
 
-/// The environment variables of proxies, in the order in which they are heeded.
+/// The environment variables of proxies, in the order of precedence.
 const PROXIES: [&str; 4] = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
 pub(crate) fn run(_: &Arguments) -> Result<()> {
@@ -52,7 +52,7 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
     }
 }
 
-/// Lines of a name and what was found.
+/// Lines of a name and a finding.
 #[derive(Default)]
 struct Report {
     rows: Vec<(String, String)>,
@@ -78,7 +78,7 @@ impl Report {
     }
 }
 
-/// The best instructions that kernels use here.
+/// The best instruction set that the kernels use on this machine.
 fn kernels(found: &Features) -> String {
     let known = [
         (found.amx_int8, "AMX int8"),
@@ -183,12 +183,12 @@ fn hub(report: &mut Report) {
     let endpoint = settings.endpoint.clone();
     match Hub::new(settings).and_then(|hub| hub.ping()) {
         Ok(time) => report.row("hub", format!("{endpoint} answers in {} ms", time.as_millis())),
-        // A laptop on a plane is in order.
+        // A machine without a network is no mistake.
         Err(error) => report.row("hub", error),
     }
 }
 
-/// An address without the name and the password in it.
+/// The address without its user name and password.
 fn without_password(address: &str) -> String {
     match address.rsplit_once('@') {
         Some((before, host)) => {

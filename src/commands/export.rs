@@ -36,19 +36,20 @@ pub(crate) struct Arguments {
     /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; replaces an earlier export
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// What the source's adapter was trained on, where it does not lie beside it: a folder, an
-    /// archive, s3://BUCKET/KEY, or a name of the Hugging Face hub
+    /// Base model of the source's adapter, where it is not in the source: a folder, an archive,
+    /// s3://BUCKET/KEY, or a name of the Hugging Face hub
     #[arg(long, value_name = "BASE")]
     base: Option<PathBuf>,
-    /// What to write
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Layout::Bundle)]
     layout: Layout,
     /// Precision of the weights: fp16 takes half the room of fp32 and loses next to nothing; int8
     /// takes a quarter and int4 less, and both are faster (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t, value_parser = precisions())]
     precision: Precision,
-    /// With int4: documents like those that the model will read, to round the weights by what it
-    /// computes on them. They need no summaries, and are read as `epitome summarize` reads them
+    /// With int4: documents like those that the model will read. The weights are rounded by what
+    /// the model computes on them. They need no summaries, and are read as `epitome summarize`
+    /// reads them
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
     /// Calibrate with the first N of these documents
@@ -66,18 +67,18 @@ pub(crate) struct Arguments {
     /// summary's own parameter overrides it [default: first]
     #[arg(long, value_name = "MASK")]
     global_attention_mask: Option<GlobalAttentionMask>,
-    /// Leave out loading what was written and proving it sound
+    /// Skip the check that loads the written bundle and proves it sound
     #[arg(long)]
     no_verify: bool,
     /// CSV file with columns `text` and `summary` to measure what the precision loses against fp32
     #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
     verify_data: Option<PathBuf>,
-    /// Measure at most this many documents of it
+    /// Number of its documents to measure at most
     #[arg(long, value_name = "N", requires = "verify_data")]
     verify_limit: Option<NonZeroUsize>,
 }
 
-/// A training job in place of a source.
+/// Flags of a training job that is the source.
 #[cfg(feature = "aws")]
 #[derive(Args)]
 struct JobFlags {
@@ -87,7 +88,7 @@ struct JobFlags {
     /// Wait until the job is over
     #[arg(long, requires = "training_job")]
     wait: bool,
-    /// Time between two questions after the job's state
+    /// Time between two checks of the job's state
     #[arg(
         long,
         value_name = "SECONDS",
@@ -98,7 +99,7 @@ struct JobFlags {
 }
 
 impl Arguments {
-    /// The source that is given, or that a training job left.
+    /// The source that is named, or the artifact of the training job.
     fn source(&self) -> Result<PathBuf> {
         #[cfg(feature = "aws")]
         if let Some(name) = &self.job.training_job {
@@ -109,13 +110,13 @@ impl Arguments {
     }
 }
 
-/// The precisions by name, so that help and mistakes list them.
+/// The precisions by name, so that help texts and error messages list them.
 pub(super) fn precisions() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::ALL.map(Precision::name))
         .map(|name| name.parse().expect("a name that is offered"))
 }
 
-/// What an export is written for.
+/// The format of the output.
 #[derive(Clone, Copy, ValueEnum)]
 enum Layout {
     /// A bundle for `epitome summarize` and `epitome serve`
@@ -180,7 +181,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The documents to calibrate with; read first, so that a mistake costs no export.
+/// Reads the documents to calibrate with. Runs first, so that a mistake costs no export.
 fn calibration(arguments: &Arguments) -> Result<Option<Calibration>> {
     let Some(path) = &arguments.calibrate else {
         return Ok(None);
@@ -202,7 +203,7 @@ fn calibration(arguments: &Arguments) -> Result<Option<Calibration>> {
     calibrating::read(path, text_column, arguments.calibrate_limit.get()).map(Some)
 }
 
-/// The documents to measure on; read first, so that a mistake costs no export.
+/// Reads the documents to measure on. Runs first, so that a mistake costs no export.
 fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
     let Some(path) = &arguments.verify_data else {
         return Ok(None);
@@ -228,10 +229,10 @@ fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
     Ok(Some(Dataset::read(path, limit)?))
 }
 
-/// Compares the bundle at `output` with one of the same source in fp32, which is gone afterwards.
+/// Compares the bundle at `output` with a temporary fp32 export of the same source.
 fn measure_loss(arguments: &Arguments, source: &Path, data: &Dataset) -> Result<()> {
     let output = &*arguments.output;
-    // Beside the bundle, where there was room for one.
+    // The folder of the bundle had room for a bundle.
     let beside = output.parent().filter(|parent| *parent != Path::new(""));
     let beside = beside.unwrap_or(Path::new("."));
     let folder = scratch::Folder::new_in(beside, ".epitome-fp32-")

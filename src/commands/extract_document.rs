@@ -1,4 +1,4 @@
-//! `epitome extract-document`, by which the program reads a document in a child process.
+//! `epitome extract-document`, the child process in which the program reads a document.
 
 use clap::Args;
 use epitome_documents::isolated::child_main;
@@ -6,11 +6,11 @@ use epitome_documents::isolated::child_main;
 /// Read a document from standard input within limits
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// What is asked, as JSON
+    /// The request, as JSON
     request: String,
 }
 
-/// Returns the code to exit with.
+/// Returns the exit code.
 pub(crate) fn run(arguments: &Arguments) -> u8 {
     child_main(&arguments.request)
 }

@@ -6,21 +6,21 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use epitome_aws::image::{Contents, Ecr, Image, REPOSITORY, Reference, Registry};
-use epitome_runtime::beside;
+use epitome_runtime::atomic_file;
 use epitome_runtime::library::OnnxRuntime;
 
 use crate::failure::Usage;
 use crate::progress::with_bar;
 use crate::{aws, this_program};
 
-/// Make the container's image of this very program, and push it to ECR
+/// Make the container image of this program, and push it to ECR
 ///
-/// It needs neither Docker nor another image: it holds this program, ONNX Runtime, and the system's
-/// libraries that both use.
+/// This needs neither Docker nor a base image: the image holds this program, ONNX Runtime, and the
+/// system libraries that both use.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Send it to a registry [default: the repository `epitome` in ECR, in the account and region
-    /// of the credentials]
+    /// Registry to push the image to [default: the repository `epitome` in ECR, in the account and
+    /// region of the credentials]
     #[arg(
         long,
         value_name = "HOST/REPOSITORY:TAG",
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
         required_unless_present = "output"
     )]
     push: Option<Option<Reference>>,
-    /// Write it to a file that `docker load` and `podman load` read
+    /// File to write the image to; `docker load` and `podman load` read it
     #[arg(short, long, value_name = "FILE.tar")]
     output: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     eprintln!("The image has {:.1} MB", image.bytes() as f64 / 1e6);
     if let Some(path) = &arguments.output {
         let cannot = || format!("cannot write '{}'", path.display());
-        let mut file = beside::create(path).with_context(cannot)?;
+        let mut file = atomic_file::create(path).with_context(cannot)?;
         let name = format!("{REPOSITORY}:{}", env!("CARGO_PKG_VERSION"));
         image.write(&name, &mut file).with_context(cannot)?;
         file.persist(path).with_context(cannot)?;
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Sends the image to a registry: to ECR unless another one is named.
+/// Pushes the image to a registry: to ECR unless another one is named.
 fn push(image: &Image, to: Option<&Reference>) -> Result<Reference> {
     let connection = aws::connection()?;
     if let Some(reference) = to.filter(|reference| !Ecr::is_host(&reference.host)) {

@@ -20,8 +20,8 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// What transformers' `generate` takes where a model says nothing, without the parameters that then
-/// have no effect.
+/// Defaults of transformers' `generate` for parameters that a model does not set. Parameters
+/// without an effect under these defaults are left out.
 const GENERATE_DEFAULTS: [(&str, &str); 6] = [
     ("do_sample", "false"),
     ("early_stopping", "false"),

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Command};
 
-/// Write the manual pages, one a command
+/// Write the manual pages, one per command
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Folder to write them to, as ~/.local/share/man/man1
+    /// Folder to write them to, such as ~/.local/share/man/man1
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! One file a subcommand.
+//! The subcommands, one file each.
 
 #[cfg(feature = "aws")]
 pub(crate) mod autoscale;

@@ -21,24 +21,25 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List them: precision, size, what they read, licence; `epitome models` alone does the same
+    /// List the models with precision, size, window and licence; `epitome models` alone does the
+    /// same
     #[command(visible_alias = "ls")]
     List,
-    /// Remove a model; the checkpoint stays in the cache of the hub
+    /// Remove models; the checkpoints stay in the cache of the hub
     #[command(visible_alias = "rm")]
     Remove {
         /// Names as in the list
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Choose the model that is taken where none is named
+    /// Choose the default model
     Default {
         /// Name as in the list
         name: String,
     },
-    /// Export models again from the cache of the hub, as after a new epitome
+    /// Export models again from the cache of the hub, for example after an update of epitome
     Update {
-        /// Names as in the list; without any, those that this epitome cannot read
+        /// Names as in the list; without any, the models that this epitome cannot read
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
@@ -112,7 +113,7 @@ fn row(model: &StoredModel, default: Option<&str>) -> [String; 6] {
     }
 }
 
-/// Exports the models of these names again, or those that cannot be read.
+/// Exports the named models again, or without names those that cannot be read.
 fn update(store: &Store, names: &[String]) -> Result<()> {
     let models = match names {
         [] => {

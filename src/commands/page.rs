@@ -26,13 +26,13 @@ use crate::model_choice::ModelFlag;
 use crate::model_folder::ModelFolder;
 use crate::this_program;
 
-/// Browsers keep what a page stores by its address, so that it should not change.
+/// The usual port. Browsers store a page's data by its address, so the port should not change.
 const PORT: u16 = 8642;
-/// Nobody but the user waits, and they can stop.
+/// Deadline of a request. Only the user waits, and can stop it.
 const DEADLINE: Duration = Duration::from_secs(3600);
-/// How long requests may go on after Ctrl-C.
+/// Time that requests have to end after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(1);
-/// Bytes of the largest file that the page takes.
+/// Largest file in bytes that the page takes.
 const MAX_FILE: usize = 100 << 20;
 
 /// Open a page in the browser, to summarize with a model of this machine or a deployed endpoint
@@ -57,8 +57,8 @@ pub(crate) struct Arguments {
 #[cfg(feature = "aws")]
 #[derive(Args)]
 struct AwsFlags {
-    /// Ask this endpoint of the AWS account in place of a model; without a name, the newest. The
-    /// page has a list of all
+    /// Use this endpoint of the AWS account in place of a model; without a name, the newest. The
+    /// page lists all endpoints
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     endpoint: Option<Option<String>>,
     /// Call this server, such as `epitome serve`, in place of AWS
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let source = Source::Endpoints(Arc::new(endpoints));
         return serve(arguments, settings(arguments), source);
     }
-    // Kept until the server ends: it may hold an exported bundle.
+    // Keeps an exported bundle until the server ends.
     let choice = arguments.model.choose()?;
     let mut settings = settings(arguments);
     settings.server.model = choice.bundle().into();
@@ -85,21 +85,21 @@ fn serve(arguments: &Arguments, settings: Settings, source: Source) -> Result<()
     let server = Server::new(settings, source)
         .with_documents(this_program::extractor()?)
         .when_listening(move |address| {
-            // From here on the server handles signals, and ends what it is doing.
+            // From here on the server handles signals.
             interrupt::watch();
             let url = format!("http://{address}/");
             let opened = opens && browser::open(&url);
             let hint = if opened { "" } else { "; open it in a browser" };
-            // Where the output is closed there is nobody to tell.
+            // Ignores a closed standard output.
             let _ = writeln!(stdout(), "The page is at {url}{hint}. Ctrl-C ends it.");
         });
-    // A signal that stopped the server may be told to our handler after it has ended.
+    // A signal may reach this handler after it has stopped the server.
     Ok(server.run()?)
 }
 
 #[cfg(feature = "aws")]
 impl AwsFlags {
-    /// The endpoints that are asked in place of a model.
+    /// The endpoints that are called in place of a model.
     fn endpoints(&self) -> Result<Option<AccountEndpoints>> {
         let Some(endpoint) = &self.endpoint else {
             return Ok(None);
@@ -134,7 +134,7 @@ fn settings(arguments: &Arguments) -> Settings {
     }
 }
 
-/// The usual port, or any where another program has it.
+/// The usual port, or 0 (any free port) where another program has it.
 fn usual_port() -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).is_ok() { PORT } else { 0 }
 }

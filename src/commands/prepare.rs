@@ -15,12 +15,12 @@ use epitome_export::dataset::{PrepareOptions, Prepared, prepare};
 use crate::failure::Usage;
 use crate::progress::{StageBar, with_bar};
 
-/// Make the files that run_summarization.py trains with from documents with summaries
+/// Make the training files of run_summarization.py from documents with summaries
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A folder of the XSum distribution, a .csv with a header, or a .jsonl
     source: PathBuf,
-    /// Folder of the two files
+    /// Folder to write the two files to
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     #[cfg(feature = "aws")]
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// Share of the rows that validation.csv gets
     #[arg(long, value_name = "SHARE", default_value_t = 0.15)]
     validation: f64,
-    /// The same seed parts the same rows in the same way
+    /// Seed of the split; the same seed gives the same split
     #[arg(long, default_value_t = 42)]
     seed: u64,
     #[command(flatten)]
@@ -45,7 +45,8 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[command(next_help_heading = "Lengths")]
 struct LengthFlags {
-    /// Say how long rows are in tokens of this: a bundle, a checkpoint folder or a tokenizer.json
+    /// Measure the lengths of rows in tokens of this: a bundle, a checkpoint folder or a
+    /// tokenizer.json
     #[arg(long, value_name = "PATH")]
     tokenizer: Option<PathBuf>,
     /// Tokens of a document that training will read

@@ -29,8 +29,8 @@ pub(crate) struct Arguments {
     /// commit of it
     #[arg(value_name = "ID[@REVISION]")]
     id: String,
-    /// Precision of the weights: int8 takes a quarter of the room of fp32, is faster, and loses
-    /// hardly anything (docs/precisions.md)
+    /// Precision of the weights: int8 is a quarter of the size of fp32, is faster, and loses hardly
+    /// anything (docs/precisions.md)
     #[arg(
         long,
         value_name = "PRECISION",
@@ -41,11 +41,11 @@ pub(crate) struct Arguments {
     /// Name in the store, in place of the model's own
     #[arg(long)]
     name: Option<String>,
-    /// What an adapter was trained on, where its own word does not hold: a folder, an archive, or a
-    /// name of the hub
+    /// Base model of an adapter, in place of the one that it names: a folder, an archive, or a name
+    /// of the hub
     #[arg(long, value_name = "BASE")]
     base: Option<PathBuf>,
-    /// Leave out loading what was written and proving it sound
+    /// Skip the check that loads the written bundle and proves it sound
     #[arg(long)]
     no_verify: bool,
 }
@@ -54,27 +54,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let id = hub_id(&arguments.id)?;
     let store = Store::from_env()?;
     let name = arguments.name.as_deref().unwrap_or(id.name());
-    // What cannot be kept is better known before the work than after it.
+    // Finds a wrong name before the work.
     store.bundle(name)?;
     let base = arguments.base.as_ref().map(|base| base.to_string_lossy().into_owned());
     let wanted = Wanted { precision: arguments.precision, base, verify: !arguments.no_verify };
     pull_with_bar(&store, name, &id, &wanted, None)
 }
 
-/// Exports a model of the store again, of the commit that it was made from.
+/// Exports a model of the store again, from the same commit.
 pub(super) fn again(store: &Store, name: &str, id: &ModelId, record: &Record) -> Result<()> {
     let wanted = Wanted { precision: record.precision, base: record.base.clone(), verify: true };
     pull_with_bar(store, name, id, &wanted, Some(record))
 }
 
-/// How a model is exported.
+/// Options of the export.
 pub(crate) struct Wanted {
     pub(crate) precision: Precision,
     pub(crate) base: Option<String>,
     pub(crate) verify: bool,
 }
 
-/// Pulls a model in a terminal. `earlier` is the record of the same model, where there is one.
+/// Pulls a model and shows progress in a terminal. `earlier` is the record of the same model, if
+/// there is one.
 fn pull_with_bar(
     store: &Store,
     name: &str,
@@ -104,7 +105,7 @@ fn pull_with_bar(
     Ok(())
 }
 
-/// Fetches and exports a model. `earlier` is the record of the same model, where there is one.
+/// Fetches and exports a model. `earlier` is the record of the same model, if there is one.
 pub(crate) fn pull(
     store: &Store,
     name: &str,
@@ -151,7 +152,7 @@ pub(crate) fn pull(
     Ok(manifest)
 }
 
-/// A model that was fetched already.
+/// A fetched model as the source of an export.
 struct Opened<'a> {
     model: &'a HubModel,
     fetched: &'a Fetched,

@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A year. The system's clock cannot count on for any number of seconds.
-const MOST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Longest duration: one year. The system's clock overflows with arbitrary numbers of seconds.
+const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A number of seconds, at most a year.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seconds(pub(super) Duration);
 
 impl Seconds {
-    /// So many whole seconds.
+    /// Creates a duration of whole seconds.
     #[cfg(feature = "aws")]
     pub(super) const fn new(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -25,7 +25,7 @@ impl FromStr for Seconds {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let seconds = text.parse().ok();
         let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let duration = duration.filter(|duration| *duration <= MOST);
+        let duration = duration.filter(|duration| *duration <= MAX);
         duration.map(Self).ok_or("expected a number of seconds, at most a year")
     }
 }

@@ -24,20 +24,20 @@ use crate::failure::Usage;
 use crate::model_choice;
 use crate::model_folder::ModelFolder;
 
-/// Asynchronous inference allows an hour.
+/// Longest deadline: the hour that asynchronous inference allows.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
-/// Environment variable: the longest time to an answer, in seconds.
+/// Environment variable of the deadline, in seconds.
 pub(super) const DEADLINE: &str = "EPITOME_DEADLINE";
-/// Seconds that the container answers earlier than a batch transform job gives up.
+/// Seconds by which the container answers before a batch transform job gives up.
 pub(super) const DEADLINE_MARGIN: u32 = 10;
 /// The deadline in a batch transform job: SageMaker waits for 600 seconds.
 const JOB_DEADLINE: Duration = Duration::from_secs(600 - DEADLINE_MARGIN as u64);
-/// Rows that may wait in a batch transform job: as many short records as its largest requests hold.
-/// Nobody tries again there where one is refused.
+/// Longest queue of a batch transform job, in rows: as many short records as its largest requests
+/// hold. Such a job does not repeat a refused request.
 const JOB_QUEUE_ROWS: NonZeroUsize = NonZeroUsize::new(1 << 22).unwrap();
-/// Where SageMaker puts the model.
+/// Folder where SageMaker puts the model.
 const SAGEMAKER_MODEL: &str = "/opt/ml/model";
-/// Holds the key itself, where no file does.
+/// Environment variable with the key itself, in place of a file.
 const API_KEY: &str = "EPITOME_API_KEY";
 
 /// Serve summaries over HTTP, with the contract of a SageMaker container and a page to try it on
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// Port to listen on, 0 for any free one
     #[arg(long, env = "SAGEMAKER_BIND_TO_PORT", default_value_t = 8080)]
     port: u16,
-    /// Start the server again where the system kills it, from a process of its own
+    /// Run the server in a child process, and start it again where the system kills it
     #[arg(long, env = "EPITOME_SUPERVISE", value_parser = BoolishValueParser::new())]
     supervise: bool,
     /// When to compare the digests of a bundle's files with its manifest; a wrong one makes /ping
@@ -78,14 +78,14 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[command(next_help_heading = "Who may ask")]
 struct AccessFlags {
-    /// File with a key that requests must carry as Authorization: Bearer KEY; the key itself may be
-    /// in EPITOME_API_KEY
+    /// File with a key that requests must carry as Authorization: Bearer KEY; the variable
+    /// EPITOME_API_KEY may have the key itself
     #[arg(long, value_name = "FILE", env = "EPITOME_API_KEY_FILE")]
     api_key: Option<PathBuf>,
-    /// Origin of web pages elsewhere that may ask, as https://app.example; * for all
+    /// Origin of other web pages that may send requests, such as https://app.example; * for all
     #[arg(long, value_name = "ORIGIN", env = "EPITOME_ALLOW_ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
-    /// Requests were authenticated before they come here, as in SageMaker
+    /// Trust all requests, because they are authenticated before they come here, as in SageMaker
     #[arg(
         long,
         env = "EPITOME_AUTHENTICATED_UPSTREAM",
@@ -97,13 +97,14 @@ struct AccessFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Requests and answers")]
 struct ContractFlags {
-    /// summarization answers in `summary_text`, everything else in `generated_text`
+    /// Task of the model: summarization answers in `summary_text`, every other task in
+    /// `generated_text`
     #[arg(long, env = "HF_TASK", default_value = "text2text-generation")]
     task: String,
     /// Whether the answer to one text is a list of one object, or the object
     #[arg(long, value_name = "SHAPE", env = "EPITOME_ANSWER", default_value = "list")]
     answer: Answer,
-    /// Format of answers to requests that accept anything: */* for that of the request
+    /// Format of answers to requests that accept anything; */* is the format of the request
     #[arg(
         long,
         value_name = "TYPE",
@@ -129,7 +130,7 @@ struct SchedulingFlags {
     /// Threads of each copy; without it, the copies share all that this process may use
     #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
     threads: Option<NonZeroUsize>,
-    /// Let threads that wait for each other keep their processors
+    /// Let threads that wait for each other spin, which keeps their processors busy
     #[arg(long, env = "EPITOME_SPIN", value_parser = BoolishValueParser::new())]
     spin: bool,
     /// Requests that may wait; more are refused with 429
@@ -181,7 +182,7 @@ struct SageMakerFlags {
         default_value_t = BatchTransformSettings::default().max_concurrent_transforms
     )]
     max_concurrent_transforms: usize,
-    /// MULTI_RECORD or SINGLE_RECORD
+    /// Batch strategy of the job: MULTI_RECORD or SINGLE_RECORD
     #[arg(
         long,
         value_name = "STRATEGY",
@@ -189,8 +190,8 @@ struct SageMakerFlags {
         default_value = "MULTI_RECORD"
     )]
     batch_strategy: String,
-    /// Whether a bad record of a batch transform job is answered by a line with its error, or fails
-    /// its request, and with it the job
+    /// Answer to a bad record of a batch transform job: a line with its error, or a failed request,
+    /// which fails the job
     #[arg(long, value_name = "WHAT", env = "EPITOME_BATCH_ERRORS", default_value = "answer")]
     batch_errors: BatchErrors,
     /// Serve many models, loaded and unloaded through /models
@@ -204,7 +205,7 @@ struct SageMakerFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Log")]
 struct LogFlags {
-    /// error, warn, info, debug or trace; or 10 to 50, as SageMaker counts
+    /// Log level: error, warn, info, debug or trace; or 10 to 50, as SageMaker counts
     #[arg(
         long,
         value_name = "LEVEL",
@@ -217,7 +218,7 @@ struct LogFlags {
     log_text: bool,
 }
 
-/// When to compare digests.
+/// When to compare the digests of files.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum CheckWhen {
     /// Not at all
@@ -231,18 +232,18 @@ enum CheckWhen {
 /// The shape of an answer to one text.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Answer {
-    /// As the stock container
+    /// A list, like the stock container
     List,
-    /// As the tutorial's inference script
+    /// An object, like the inference script of SageMaker's tutorial
     Object,
 }
 
-/// What becomes of a bad record.
+/// The handling of a bad record.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum BatchErrors {
-    /// It is answered by its error
+    /// Answer with its error
     Answer,
-    /// Its request fails
+    /// Fail its request
     Fail,
 }
 
@@ -254,7 +255,7 @@ impl FromStr for LogLevel {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let level = match text.parse::<u32>() {
-            // The levels of Python's logging.
+            // Levels of Python's logging.
             Ok(..=10) => Level::DEBUG,
             Ok(11..=20) => Level::INFO,
             Ok(21..=30) => Level::WARN,
@@ -272,7 +273,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         supervise(&settings)?;
     }
     let server = Server::new(settings, Source::Model(Arc::new(ModelFolder)));
-    // The image reads no files.
+    // The container image reads no files.
     #[cfg(feature = "documents")]
     let server = server.with_documents(crate::this_program::extractor()?);
     #[cfg(feature = "aws")]
@@ -280,7 +281,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(server.run()?)
 }
 
-/// Runs the server in another process and ends with it; returns where this is that process.
+/// Runs the server in a child process and ends with it. Returns in the child process.
 #[cfg(unix)]
 fn supervise(settings: &Settings) -> Result<()> {
     if epitome_endpoint::is_supervised() {
@@ -320,7 +321,7 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
         },
         contract: contract(&arguments.contract, sagemaker.batch_transform)?,
         scheduling: SchedulingSettings {
-            // Many models share the processors among each other.
+            // Each of many models has one worker, since they share the processors.
             workers: scheduling.workers.or(sagemaker.multi_model.then_some(NonZeroUsize::MIN)),
             threads: scheduling.threads,
             spin: scheduling.spin,
@@ -334,12 +335,12 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
             is_job: sagemaker.batch_transform,
             answers_errors: matches!(sagemaker.batch_errors, BatchErrors::Answer),
             max_payload: match arguments.contract.max_payload {
-                // SageMaker says 0 where a job sets no limit.
+                // SageMaker sends 0 where a job sets no limit.
                 None | Some(0) => BatchTransformSettings::default().max_payload,
                 Some(megabytes) => megabytes,
             },
             max_concurrent_transforms: match sagemaker.max_concurrent_transforms {
-                // SageMaker says 0 where it lets the container decide.
+                // SageMaker sends 0 where the container decides.
                 0 => BatchTransformSettings::default().max_concurrent_transforms,
                 count => count,
             },
@@ -351,17 +352,17 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     })
 }
 
-/// The folder of the model, or of many.
+/// The folder of the model, or of many models.
 fn model(arguments: &Arguments) -> Result<PathBuf> {
     let container = Path::new(SAGEMAKER_MODEL);
     match &arguments.model {
-        // The endpoint waits for a folder that is not there yet.
+        // A folder may be missing: the endpoint waits for it.
         Some(folder) if arguments.sagemaker.multi_model || folder.is_absolute() => {
             Ok(folder.clone())
         }
         Some(model) => model_choice::locate(model),
         None if arguments.sagemaker.multi_model || container.exists() => Ok(container.into()),
-        // A user without a home is one of a container.
+        // A user without a home folder runs in a container.
         None if Store::from_env().is_err() => Ok(container.into()),
         None => model_choice::default_bundle(),
     }

@@ -35,13 +35,13 @@ pub(crate) struct Arguments {
     /// Print the call that starts the job; start and upload nothing
     #[arg(long, conflicts_with_all = ["no_wait", "logs"])]
     dry_run: bool,
-    /// Start the job and leave it alone
+    /// Start the job without waiting for its end
     #[arg(long, conflicts_with = "logs")]
     no_wait: bool,
     /// Show every line of the job's log, not only the metrics in it
     #[arg(long)]
     logs: bool,
-    /// Time between two questions after the job's state
+    /// Time between two checks of the job's state
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(10))]
     interval: Seconds,
 }
@@ -50,9 +50,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut spec = settings::read(arguments.settings.as_deref(), &arguments.flags)?;
     spec.name_after(SystemTime::now());
     let control_plane = aws::control_plane()?;
-    // What cannot be is told before anything is fetched or sent.
+    // Finds wrong settings before anything is fetched or sent.
     spec.request(control_plane.region())?;
-    // A repository may take a while, and is removed again.
+    // Cloning a repository may take a while. The clone is temporary.
     let scripts = interrupt::during(|| Scripts::find(&mut spec));
     stop_where_asked()?;
     let scripts = scripts?;
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(writeln!(stdout(), "{name}")?)
 }
 
-/// What is made, and until when AWS bills it.
+/// Says which resources are made, and until when AWS bills them.
 fn announcement(spec: &TrainingSpec, region: &str) -> String {
     let hours = f64::from(spec.max_run.unwrap_or(MAX_RUN)) / 3600.0;
     let kept = spec.keep_alive_period_in_seconds.map_or_else(String::new, |seconds| {
@@ -96,7 +96,7 @@ fn announcement(spec: &TrainingSpec, region: &str) -> String {
     )
 }
 
-/// Ends the command where Ctrl-C was pressed.
+/// Returns an error after Ctrl-C.
 fn stop_where_asked() -> Result<()> {
     if interrupt::requested() {
         bail!(epitome_aws::Error::Interrupted);
@@ -104,7 +104,7 @@ fn stop_where_asked() -> Result<()> {
     Ok(())
 }
 
-/// Shows how the job gets on, and what its model is.
+/// Shows the job's progress, and the address of its model.
 fn follow(control_plane: &ControlPlane, name: &str, arguments: &Arguments) -> Result<()> {
     let states = StateLines::new();
     let polling = Polling { interval: arguments.interval.0, progress: &states };
@@ -127,7 +127,7 @@ fn follow(control_plane: &ControlPlane, name: &str, arguments: &Arguments) -> Re
     Ok(())
 }
 
-/// The metrics of a line of the log, if there are any.
+/// The metrics in a line of the log.
 fn shown(line: &str) -> Option<String> {
     let metrics = metrics(line);
     let metrics = metrics.iter().map(|(name, value)| match value.abs() {

@@ -12,22 +12,22 @@ use crate::failure::Usage;
 use crate::state_lines::StateLines;
 use crate::{aws, interrupt};
 
-/// List what `deploy` made for an endpoint, and remove it
+/// Remove the resources that `deploy` made for an endpoint
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME", required_unless_present = "all")]
     endpoint: Option<String>,
-    /// Everything that `deploy` made in the region
+    /// Remove everything that `deploy` made in the region
     #[arg(long, conflicts_with = "endpoint")]
     all: bool,
     /// Remove without asking
     #[arg(short, long)]
     yes: bool,
-    /// Only list
+    /// Only list the resources
     #[arg(long, conflicts_with = "yes")]
     dry_run: bool,
-    /// Time between two questions after the endpoint's state
+    /// Time between two checks of the endpoint's state
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(5))]
     interval: Seconds,
 }
@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Whether the user says yes.
+/// Asks the user for consent.
 fn agreed() -> Result<bool> {
     if !stdin().is_terminal() {
         bail!(Usage(

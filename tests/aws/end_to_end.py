@@ -40,19 +40,19 @@ LOG = [
     "{'loss': 2.3125, 'learning_rate': 4.5e-05, 'epoch': 0.5}",
     "  eval_rouge1             =    45.2301",
 ]
-# Seconds for everything: it is the debug binary, on a machine that may do other things too.
+# Time limit in seconds. The binary is a debug build, and the machine may be busy.
 LIMIT = 900
 
 
 class Stage:
-    """The commands, and what they leave in moto."""
+    """Runs the commands, and reads their resources from moto."""
 
     def __init__(self, aws):
         self.aws, self.binary, self.work = aws, aws.binary, aws.work
         self.client = aws.client
 
     def epitome(self, *arguments, code=0):
-        """Runs a command, shows it, and gives what it printed."""
+        """Shows and runs a command. Returns its output."""
         arguments = [str(argument) for argument in arguments]
         print("\n$ epitome", " ".join(arguments), flush=True)
         start = time.monotonic()
@@ -76,12 +76,12 @@ class Stage:
         return path
 
     def expect(self, *words):
-        """What the last command said on standard error."""
+        """The standard error of the last command."""
         for word in words:
             assert word in self.said, f"'{word}' was not said"
 
     def names(self, kind):
-        """Everything of a kind that is in SageMaker."""
+        """All resources of a kind in SageMaker."""
         field = {"models": "Model", "endpoint_configs": "EndpointConfig", "endpoints": "Endpoint"}[
             kind
         ]
@@ -140,7 +140,7 @@ def prepare_and_train(stage):
 
 
 def export_and_deploy(stage, job):
-    """The job's model as a bundle on S3, behind an endpoint; gives the endpoint's folder."""
+    """Puts the job's model as a bundle on S3 behind an endpoint. Returns the endpoint's folder."""
     bundle = f"s3://{BUCKET}/bundles/{job}/"
     stage.epitome(
         "export", "--training-job", job, "--wait", "--interval", "0.1", "--output", bundle
@@ -167,7 +167,7 @@ def export_and_deploy(stage, job):
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
 
-    # A bundle of this machine goes the same way, to an endpoint of its own, and is sent once.
+    # A local bundle is deployed to another endpoint. It is uploaded once.
     upload = ["--model", folder, "--upload", f"s3://{BUCKET}/bundles"]
     for said in ["Created endpoint news-local", "is there already"]:
         stage.epitome(*deploy[:2], "news-local", *deploy[3:], *upload)
@@ -176,7 +176,7 @@ def export_and_deploy(stage, job):
 
 
 def invoke(stage, folder):
-    """What the endpoint answers is what the bundle gives."""
+    """The endpoint answers with the summaries of the bundle."""
     flags = ["--num-beams", "2"]
     expected = stage.epitome("summarize", "--model", folder, ARTICLE, *flags)
     assert expected.strip()
@@ -188,7 +188,7 @@ def invoke(stage, folder):
 
 
 def transform(stage, folder):
-    """Files below a prefix, on two instances: what fails is listed, and nothing else runs again."""
+    """Files below a prefix, on two instances. Failures are listed, and only they run again."""
     s3 = stage.client("s3")
     article = pathlib.Path(ARTICLE).read_text()
     texts = [" ".join(article.split()[start : start + 60]) for start in range(0, 60, 12)]
@@ -233,7 +233,7 @@ def transform(stage, folder):
     first = summaries[0][0] if isinstance(summaries[0], list) else summaries[0]
     assert first["generated_text"] == expected.strip(), (first, expected)
 
-    # The file is mended, and the same command runs just that.
+    # The file is repaired, and the same command runs only that file.
     s3.put_object(Bucket=BUCKET, Key="documents/c.jsonl", Body=lines[2] + "\n")
     s3.delete_object(Bucket=BUCKET, Key="summaries/c.jsonl.out")
     before = s3.head_object(Bucket=BUCKET, Key="summaries/a.jsonl.out")["LastModified"]
@@ -263,7 +263,7 @@ def transform(stage, folder):
 
 
 def later(stage, folder):
-    """An asynchronous endpoint: a folder of documents, the same summaries, nothing twice."""
+    """An asynchronous endpoint with a folder of documents: the same summaries, each made once."""
     deploy = [
         "deploy",
         "--endpoint",
@@ -328,7 +328,7 @@ def later(stage, folder):
 
 
 def compare(stage, folder):
-    """Two bundles behind one endpoint, and a shift between them that an alarm takes back."""
+    """Two bundles behind one endpoint, and a change of weights that an alarm rolls back."""
     command = [
         *(
             "deploy",
@@ -386,7 +386,7 @@ def compare(stage, folder):
 
 
 def status(stage):
-    """What runs, for people and for scripts."""
+    """The output of `status` for people and for scripts."""
     now = datetime.datetime.now(datetime.timezone.utc)
     dimensions = [
         {"Name": "EndpointName", "Value": "news"},
@@ -426,7 +426,7 @@ def status(stage):
 
 
 def image(stage, folder):
-    """The image in the account's registry holds all that the program needs to serve."""
+    """The image in the account's registry has everything that the program needs to serve."""
     registry = stage.aws.registry
     pushed = stage.epitome("image", "--push").strip()
     name = pushed.partition("/")[2]
@@ -452,7 +452,7 @@ def image(stage, folder):
     shutil.copytree(folder, root / "opt/ml/model")
     settings = dict(entry.split("=", 1) for entry in config["config"]["Env"])
     settings.update(EPITOME_SUPERVISE="false", EPITOME_HOST="127.0.0.1")
-    # As in a container: ONNX Runtime looks into /proc.
+    # ONNX Runtime reads /proc, which a container has.
     (root / "proc").mkdir()
     if subprocess.run(["mount", "--bind", "/proc", root / "proc"], check=False).returncode:
         print("image: not run, for nothing can be mounted here")
@@ -476,7 +476,7 @@ def image(stage, folder):
 
 
 def undeploy(stage):
-    """Nothing of the endpoints is left."""
+    """No resources of the endpoints are left."""
     stage.epitome("undeploy", "--endpoint", "news-local", "--yes", "--interval", "0.1")
     assert "news-local" not in stage.names("endpoints")
     stage.epitome("undeploy", "--all", "--yes", "--interval", "0.1")
@@ -485,7 +485,7 @@ def undeploy(stage):
 
 
 def stop(number, _):
-    """Ends as an error does: with everything that was started."""
+    """Ends all started processes, like an error."""
     sys.exit(f"stopped by signal {number}: the time limit is {LIMIT} s")
 
 

@@ -1,5 +1,4 @@
-//! AWS's control plane as these tests need it: it checks how calls are signed, keeps what is made,
-//! and fails on demand.
+//! A fake control plane of AWS. It checks signatures, stores resources, and fails on demand.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,45 +7,45 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Map, Value, json};
 
-/// A call that came.
+/// A received call.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) operation: String,
     pub(crate) body: Value,
 }
 
-/// What there is, and what is to happen.
+/// The state of the fake, and its planned answers.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Every call, in order.
+    /// All calls in order.
     pub(crate) calls: Vec<Call>,
-    /// Answers that an operation gets in place of its own, once each.
+    /// Answers that replace the next answer of an operation, once each.
     pub(crate) faults: VecDeque<(&'static str, u16, Value)>,
-    /// States that endpoints go through from now on before they settle, and why they failed.
+    /// States of endpoints from now on until they settle, and the reason of a failure.
     pub(crate) script: VecDeque<&'static str>,
     pub(crate) failure: Option<&'static str>,
-    /// Whether the next update is taken back.
+    /// Whether the next update is rolled back.
     pub(crate) rolls_back: bool,
-    /// Descriptions of training jobs, one a look; the last one stays.
+    /// Descriptions of training jobs, one per call; the last one stays.
     pub(crate) jobs: BTreeMap<String, VecDeque<Value>>,
     /// Descriptions of the training job that is created next.
     pub(crate) next_job: VecDeque<Value>,
-    /// The same of batch transform jobs.
+    /// Descriptions of batch transform jobs, one per call; the last one stays.
     pub(crate) transform_jobs: BTreeMap<String, VecDeque<Value>>,
-    /// The lines of the log of every job and endpoint.
+    /// Lines in the log of every job and endpoint.
     pub(crate) log: Vec<&'static str>,
-    /// By name.
+    /// Models by name.
     pub(crate) models: BTreeMap<String, Value>,
     pub(crate) configs: BTreeMap<String, Value>,
     pub(crate) endpoints: BTreeMap<String, Value>,
     pub(crate) targets: BTreeMap<String, Value>,
     pub(crate) policies: BTreeMap<String, Value>,
-    /// The weights that variants were given last, and the state of every alarm.
+    /// Last weights of variants, and the state of every alarm.
     pub(crate) weights: Value,
     pub(crate) alarm: &'static str,
 }
 
-/// The server; it ends with the test's process.
+/// The server. It ends with the test's process.
 pub(crate) struct Aws {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -77,7 +76,7 @@ impl Aws {
         self.state.lock().unwrap()
     }
 
-    /// The operations since the last time, without those that only look.
+    /// The calls since the last time, except those that only read.
     pub(crate) fn changes(&self) -> Vec<Call> {
         let calls = std::mem::take(&mut self.state().calls);
         let looks = ["Describe", "List", "Get", "Filter"];
@@ -127,7 +126,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
 }
 
-/// The operation, if the call is one that AWS would take.
+/// The operation of a call that AWS would accept.
 fn check(line: &str, headers: &BTreeMap<String, String>) -> Result<String, String> {
     let header = |name: &str| headers.get(name).ok_or(format!("no {name}"));
     if line.trim_end() != "POST / HTTP/1.1" {
@@ -211,7 +210,7 @@ impl State {
                 ok
             }
             "ListEndpoints" => {
-                // One a page.
+                // One item per page.
                 let at: usize = body["NextToken"].as_str().map_or(0, |at| at.parse().unwrap());
                 let name = self.endpoints.keys().nth(at).map(|name| json!({"EndpointName": name}));
                 let next = (at + 1 < self.endpoints.len()).then(|| (at + 1).to_string());
@@ -280,7 +279,7 @@ impl State {
             }
             "FilterLogEvents" => {
                 let from = body["startTime"].as_u64().unwrap();
-                // A line a second, in the time to come.
+                // One line per second, in the future.
                 let lines = (4_000_000_000_000_u64..).step_by(1000).zip(&self.log);
                 let events: Vec<_> = lines
                     .filter(|(time, _)| *time >= from)
@@ -322,7 +321,7 @@ impl State {
     }
 }
 
-/// The description of a job: the last one stays.
+/// The next description of a job; the last one stays.
 fn next_state(jobs: &mut BTreeMap<String, VecDeque<Value>>, name: &str) -> Answer {
     match jobs.get_mut(name) {
         None => {
@@ -342,7 +341,7 @@ fn removed(things: &mut BTreeMap<String, Value>, name: &str) -> Answer {
     things.remove(name).map_or_else(|| missing(name), |_| (200, json!({})))
 }
 
-/// Everything whose name holds `part`.
+/// All items whose name contains `part`.
 fn list(things: &BTreeMap<String, Value>, field: &str, name: &str, part: &str) -> Answer {
     let items: Vec<_> =
         things.keys().filter(|key| key.contains(part)).map(|key| json!({name: key})).collect();

@@ -33,7 +33,7 @@ from moto.ecr.responses import ECRResponse
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
-# Requests of an instance at a time, and the largest, where neither job nor container says.
+# Default number of concurrent requests of an instance, and of the largest request in MB.
 CONCURRENT, PAYLOAD_MB = 1, 6
 RETRIES = 3
 
@@ -63,7 +63,7 @@ class Container:
         )
         entries = map(json.loads, self.process.stderr)
         self.url = next(entry["url"] for entry in entries if entry["message"] == "listening")
-        # Its log is not wanted, but has to be taken.
+        # Reads and drops the log, so that the pipe does not fill up.
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
         end = time.monotonic() + 120
         while ask(self.url, "GET", "/ping")[0] != 200:
@@ -90,7 +90,7 @@ def serving(binary, model, environment=()):
 
 
 class Refused(Exception):
-    """The container refused a request: another try would not help."""
+    """The container refused a request, so that a retry would not help."""
 
 
 def split_uri(uri):
@@ -99,7 +99,7 @@ def split_uri(uri):
 
 
 class TransformJob(threading.Thread):
-    """A job on its way. `status` is what moto tells of it."""
+    """A running job. `status` is moto's description of it."""
 
     def __init__(self, aws, asked):
         super().__init__(daemon=True)
@@ -186,7 +186,7 @@ class TransformJob(threading.Thread):
         return [(bucket, found, found.removeprefix(key)) for found in keys]
 
     def work(self, at, start):
-        """An instance: files, one after the other, and a new container where one dies."""
+        """An instance: processes files one by one, and starts a new container if one dies."""
         while not self.stopped.is_set():
             try:
                 bucket, key, name = self.files.get_nowait()
@@ -275,7 +275,7 @@ class TransformJob(threading.Thread):
 
 
 class Registry(http.server.ThreadingHTTPServer):
-    """A registry of images that takes what the password of ECR lets in, and checks every digest."""
+    """A registry of images that requires the password of ECR, and checks every digest."""
 
     PASSWORD = "Basic " + base64.b64encode(b"AWS:password").decode()
 
@@ -339,7 +339,7 @@ class RegistryRequest(http.server.BaseHTTPRequestHandler):
 
 
 class Aws:
-    """moto with what it lacks. `url` is set when moto listens."""
+    """moto with the missing parts. `url` is set when moto listens."""
 
     def __init__(self, binary, work):
         self.binary, self.work = binary, pathlib.Path(work)
@@ -350,10 +350,10 @@ class Aws:
         self.lock = threading.Lock()
         # The server behind every asynchronous endpoint, and how long an answer takes at least.
         self.served, self.delay = None, 0.2
-        # What containers of jobs are told beside what SageMaker tells them.
+        # Further environment variables of the containers of jobs.
         self.worker_environment = {}
         self.registry = Registry()
-        # What came with calls of asynchronous endpoints.
+        # Received calls of asynchronous endpoints.
         self.async_headers = set()
         self.install()
 
@@ -475,7 +475,7 @@ class Aws:
         self.s3.put_object(Bucket=bucket, Key=key, Body=answer)
 
     def validate(self, response):
-        """Notes what botocore would not let a client send."""
+        """Records requests that botocore would not let a client send."""
         target = response.headers.get("X-Amz-Target")
         if not target:
             return

@@ -36,7 +36,7 @@ LIMIT = 3000
 
 
 def documents(count):
-    """Texts that all differ: rows of the repository's data, cut and numbered."""
+    """Distinct texts: rows of the repository's data, truncated and numbered."""
     with open(ROOT / "fixtures/summaries/validation-1000.csv", newline="") as file:
         rows = [row["text"].split() for row in csv.DictReader(file)]
     return [" ".join([f"Number {at}:", *rows[at % len(rows)][:60]]) for at in range(count)]
@@ -67,7 +67,7 @@ def summaries_of(line):
 
 
 def transform(aws, bundle, expected, prefix, kill):
-    """Runs the job; gives its seconds of work and how often a worker was started anew."""
+    """Runs the job. Returns its seconds of work and its number of worker restarts."""
     job = f"{prefix}-job"
     killed = []
 
@@ -199,7 +199,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         aws = Aws(str(pathlib.Path(sys.argv[3]).resolve()) if len(sys.argv) > 3 else binary, work)
         aws.commands = binary
-        # Two workers share this machine as two instances would not.
+        # Two workers share this machine, unlike two instances.
         aws.worker_environment = {"EPITOME_THREADS": str(max(1, (os.cpu_count() or 2) // 2))}
         server.start()
         try:

@@ -1,4 +1,4 @@
-"""What real clients send, and what they get: each against a server of this machine.
+"""Runs real clients against servers of this machine.
 
     python3 -m venv VENV && VENV/bin/pip install -r tests/clients/requirements.txt
     VENV/bin/python tests/clients/check.py target/debug/epitome [NAME ...]
@@ -25,7 +25,7 @@ TEXT = (
 GREEDY = {"num_beams": 1, "max_new_tokens": 12}
 BEAMS = {"num_beams": 2, "max_new_tokens": 12}
 
-# What the machine knows of AWS and of the hub is none of this script's business.
+# Ignores the machine's settings of AWS and of the hub.
 for variable in list(os.environ):
     if variable.startswith(("AWS_", "HF_", "OPENAI_", "SAGEMAKER_", "EPITOME_")):
         del os.environ[variable]
@@ -47,7 +47,7 @@ class Server:
                 break
         else:
             raise SystemExit("the server ended before it listened")
-        # Nobody may wait for a reader of the log.
+        # Drops the log, so that the pipe does not fill up.
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
     def __enter__(self):
@@ -73,7 +73,7 @@ def sagemaker(url):
 
 
 def summary(url, **parameters):
-    """The summary of the text, as boto3 gets it."""
+    """The summary of the text from boto3."""
     body = json.dumps({"inputs": TEXT, "parameters": parameters})
     answer = sagemaker(url).invoke_endpoint(
         EndpointName="any", ContentType="application/json", Body=body
@@ -96,7 +96,7 @@ def check_boto3(server):
     import pandas
 
     runtime = sagemaker(server.url)
-    # The tutorial's calls.
+    # Calls of SageMaker's tutorial.
     for penalty in (0.6, 1.5):
         body = json.dumps({"inputs": TEXT, "parameters": {"length_penalty": penalty}})
         answer = runtime.invoke_endpoint(
@@ -192,7 +192,7 @@ def check_huggingface_hub(server):
 
 
 def check_huggingface_hub_summarization(server):
-    """With HF_TASK=summarization, as the hub's servers of this task are set."""
+    """Tests with HF_TASK=summarization, the setting of the hub's servers of this task."""
     from huggingface_hub import InferenceClient
 
     client = InferenceClient(server.url)
@@ -300,7 +300,7 @@ def check_mcp(server, binary, model):
 
 
 def check_schemathesis(server):
-    """Requests that the description allows, and some that it does not."""
+    """Tests requests that the OpenAPI description allows, and some that it forbids."""
     command = [
         str(pathlib.Path(sys.executable).parent / "schemathesis"),
         "--config-file",
@@ -318,7 +318,7 @@ def check_schemathesis(server):
 
 
 def check_kubernetes(_):
-    """The example's manifest against the schemas of Kubernetes."""
+    """Validates the example's manifest with the schemas of Kubernetes."""
     program = pathlib.Path(sys.executable).parent / "kubernetes-validate"
     subprocess.run([program, "--strict", ROOT / "examples/kubernetes.yaml"], check=True)
 

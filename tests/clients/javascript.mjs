@@ -1,4 +1,5 @@
-// The JavaScript clients against two servers: one plain, one of the task summarization.
+// Runs the JavaScript clients against two servers: one with defaults, one with the task
+// summarization.
 //
 //     node javascript.mjs URL SUMMARIZATION_URL
 import assert from "node:assert/strict";

@@ -1,4 +1,4 @@
-"""Clients beside those of check.py, each in an environment of its own, which this script makes.
+"""Runs further clients, each in its own environment, which this script creates.
 
     python3 tests/clients/more.py target/debug/epitome [NAME ...]
 
@@ -16,10 +16,10 @@ import venv
 from check import ROOT, Server
 
 WORK = ROOT / "target/clients"
-# What each environment holds; docs/clients.md has the same versions.
+# Packages of each environment. docs/clients.md has the same versions.
 PYTHON = {
     "sagemaker2": ["sagemaker==2.257.0"],
-    # The part of SDK 3.27 that calls endpoints; all of it takes gigabytes.
+    # The part of SDK 3.27 that calls endpoints. All of it takes gigabytes.
     "sagemaker3": ["sagemaker-core==2.27.0"],
     "awscli": ["awscli==1.46.3"],
     "langchain": [

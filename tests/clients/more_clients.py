@@ -1,4 +1,4 @@
-"""What more.py runs in each environment: NAME URL SUMMARIZATION_URL."""
+"""The client that more.py runs in each environment: NAME URL SUMMARIZATION_URL."""
 
 import json
 import os
@@ -61,13 +61,14 @@ def sagemaker2(url, _):
         return predictor.predict(data)
 
     array = through(
-        # As the stock container's: an array of objects.
+        # An array of objects, as from the stock container.
         NumpySerializer(),
         NumpyDeserializer(allow_pickle=True),
         numpy.array([TEXT, TEXT]),
     )
     assert array.shape == (2,) and array[0] == {"generated_text": whole}, array
-    table = through(IdentitySerializer("text/csv"), PandasDeserializer("text/csv"), f'inputs\n"{TEXT}"\n')
+    rows = f'inputs\n"{TEXT}"\n'
+    table = through(IdentitySerializer("text/csv"), PandasDeserializer("text/csv"), rows)
     assert list(table["generated_text"]) == [whole], table
     lines = through(JSONLinesSerializer(), JSONLinesDeserializer(), [{"inputs": TEXT}] * 2)
     assert lines == [[{"generated_text": whole}]] * 2, lines

@@ -1,4 +1,4 @@
-//! Bundles that tests share: each is made once, and no test changes it.
+//! Bundles that tests share. Each is exported once, and no test changes it.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -10,14 +10,14 @@ use epitome_runtime::{SessionOptions, Summarizer, scratch};
 
 use super::Exported;
 
-/// A bundle that is made, or why there is none.
+/// An exported bundle, or an error.
 type Made = Arc<OnceLock<Result<Exported, String>>>;
 
 static BUNDLES: LazyLock<Mutex<HashMap<(PathBuf, Precision), Made>>> = LazyLock::new(|| {
     extern "C" fn remove() {
         scratch::remove_all();
     }
-    // SAFETY: the function is there for as long as the program, and does not unwind.
+    // SAFETY: the function exists as long as the program, and does not unwind.
     unsafe { libc::atexit(remove) };
     Mutex::default()
 });
@@ -27,7 +27,7 @@ pub(crate) fn bundle(source: impl AsRef<Path>) -> PathBuf {
     bundle_in(source, Precision::Fp32).expect("an export")
 }
 
-/// The same, with weights of a precision, where it may fail.
+/// The bundle of a source below `fixtures/` with the given precision, or the error of its export.
 pub(crate) fn bundle_in(source: impl AsRef<Path>, precision: Precision) -> Result<PathBuf, String> {
     let source = source.as_ref();
     let made = {
@@ -41,12 +41,12 @@ pub(crate) fn bundle_in(source: impl AsRef<Path>, precision: Precision) -> Resul
     }
 }
 
-/// A summarizer of one thread: tests run side by side.
+/// A summarizer with one thread, because tests run in parallel.
 pub(crate) fn summarizer(bundle: impl AsRef<Path>) -> Summarizer {
     with_threads(bundle, NonZeroUsize::MIN)
 }
 
-/// A summarizer of so many threads.
+/// A summarizer with the given number of threads.
 pub(crate) fn with_threads(bundle: impl AsRef<Path>, threads: NonZeroUsize) -> Summarizer {
     let options = SessionOptions { threads, ..SessionOptions::default() };
     Summarizer::open_with(bundle, &options).expect("a bundle")

@@ -1,4 +1,4 @@
-//! Goldens of transformers' own forward pass, and how far from them a result is.
+//! Goldens of transformers' own forward pass, and the differences of results from them.
 
 use std::fmt::Display;
 use std::fs;
@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 
 use super::{fixture, tiny_checkpoints};
 
-/// Largest difference to transformers that float32 rounding may make.
+/// Largest difference from transformers that float32 rounding causes.
 pub(crate) const TOLERANCE: f32 = 1e-4;
 
 /// A file of goldens.
@@ -23,7 +23,7 @@ impl Golden<'_> {
     }
 
     /// The groups of inputs in the file: the shortest and the longest source, a batch with padding,
-    /// and lengths that the architecture makes interesting.
+    /// and lengths that matter for the architecture.
     pub(crate) fn groups(&self) -> Vec<&str> {
         let names = self.0.names();
         let groups = names.into_iter().filter_map(|name| name.strip_suffix(".input_ids"));
@@ -75,7 +75,7 @@ pub(crate) struct Differences {
     pub(crate) compared: usize,
     pub(crate) hidden_states: f32,
     pub(crate) logits: f32,
-    /// Where the largest was found.
+    /// Position of the largest difference.
     pub(crate) place: String,
 }
 
@@ -95,7 +95,7 @@ impl Differences {
         let worst = found
             .iter()
             .zip(expected)
-            // A NaN is no number's equal.
+            // A NaN differs from every number.
             .map(|(a, b)| if a.is_nan() { f32::INFINITY } else { (a - b).abs() })
             .fold(0.0, f32::max);
         if worst > self.worst() {

@@ -1,4 +1,4 @@
-//! What the tests share: the fixtures, bundles made from them, and the binary.
+//! Shared parts of the tests: fixtures, bundles made from them, and the binary.
 
 mod bundles;
 pub(crate) mod golden;
@@ -31,7 +31,7 @@ pub(crate) fn tiny_checkpoints(prefix: &str) -> Vec<String> {
     names
 }
 
-/// A bundle of a test's own, made from a source and verified on the way.
+/// A bundle for one test, exported from a source with verification.
 pub(crate) struct Exported {
     path: PathBuf,
     _folder: scratch::Folder,
@@ -43,13 +43,13 @@ impl Exported {
         Self::attempt(source).expect("an export")
     }
 
-    /// The same, where it may fail. As in transformers, no token has global attention unless a
+    /// Exports a source that may fail. As in transformers, no token has global attention unless a
     /// mask says so.
     pub(crate) fn attempt(source: impl AsRef<Path>) -> Result<Self, epitome_export::Error> {
         Self::with_precision(source, Precision::Fp32)
     }
 
-    /// The same, with weights of a precision.
+    /// Exports a source with the given precision.
     pub(crate) fn with_precision(
         source: impl AsRef<Path>,
         precision: Precision,
@@ -63,7 +63,7 @@ impl Exported {
         Self::attempt_with(source, &options)
     }
 
-    /// The same, in a way of one's own.
+    /// Exports a source with the given options.
     pub(crate) fn attempt_with(
         source: impl AsRef<Path>,
         options: &ExportOptions<'_>,
@@ -74,7 +74,7 @@ impl Exported {
         Ok(Self { path, _folder: folder })
     }
 
-    /// The bundle's folder.
+    /// Folder of the bundle.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -92,7 +92,7 @@ pub(crate) fn signal(process: u32, name: &str) {
     assert!(sent.expect("kill runs").success());
 }
 
-/// Stops a process, so long after its start; what it printed, and how it ended.
+/// Terminates a process after some time. Returns its output and its exit status.
 #[cfg(unix)]
 pub(crate) fn terminated_after(command: &mut Command, time: std::time::Duration) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -113,27 +113,27 @@ pub(crate) fn golden_lines(name: &str) -> (serde_json::Value, Vec<serde_json::Va
     (header, cases)
 }
 
-/// Environment variable: threads of a model.
+/// Environment variable with the number of threads of a model.
 pub(crate) const THREADS: &str = "EPITOME_THREADS";
 
-/// The real binary. Its models have one thread, since tests run side by side.
+/// The real binary. Its models have one thread, because tests run in parallel.
 pub(crate) fn epitome() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_epitome"));
     command.stdin(Stdio::null()).env(THREADS, "1");
     command
 }
 
-/// Its exit code and what it printed.
+/// Runs a command. Returns its exit status and its output.
 pub(crate) fn run(command: &mut Command) -> Output {
     command.output().expect("the binary starts")
 }
 
-/// What it printed.
+/// The output as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// The command succeeds: what it printed on standard output and standard error.
+/// Checks that the command succeeds. Returns its standard output and standard error.
 #[track_caller]
 pub(crate) fn succeeds(command: &mut Command) -> (String, String) {
     let output = run(command);
@@ -142,8 +142,8 @@ pub(crate) fn succeeds(command: &mut Command) -> (String, String) {
     (text(&output.stdout), stderr)
 }
 
-/// The command fails with this exit code, prints nothing on standard output, and ends with one line
-/// on standard error that holds all of these: what it printed there.
+/// Checks that the command fails with this exit code, has an empty standard output, and ends with
+/// one line on standard error that contains all of these words. Returns the standard error.
 #[track_caller]
 pub(crate) fn fails(command: &mut Command, code: i32, words: &[&str]) -> String {
     let output = run(command);

@@ -1,4 +1,4 @@
-"""What Python's huggingface_hub does with the hub and the cache of tests/hub/python.rs.
+"""Uses the hub and the cache of tests/hub/python.rs with Python's huggingface_hub.
 
 snapshot ID[@REVISION]     fetches all files; prints the folder
 file ID[@REVISION] FILE    fetches a file; prints its path

@@ -1,7 +1,7 @@
-//! The same hub and the same cache under Python's huggingface_hub, which EPITOME_PYTHON has: what
-//! either fetched, the other finds, and the hub of the tests is one that the library takes for it.
+//! Uses the same hub and cache with Python's huggingface_hub, from EPITOME_PYTHON. Each side finds
+//! files that the other fetched, and the library accepts the hub of the tests.
 //!
-//!     EPITOME_PYTHON=.venv/bin/python cargo test --test hub_python
+//! EPITOME_PYTHON=.venv/bin/python cargo test --test hub_python
 
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the suite uses the rest of it")]
@@ -24,7 +24,7 @@ fn repository() -> Repository {
     repository
 }
 
-/// What the library prints.
+/// The output of the library.
 #[track_caller]
 fn python(hub: &Hub, arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let program = env::var_os("EPITOME_PYTHON").expect("EPITOME_PYTHON names a Python");
@@ -56,7 +56,7 @@ fn python_finds_what_epitome_fetched() {
         assert_eq!(std::fs::read(path).unwrap(), repository().files["model.safetensors"], "{id}");
         python(&hub, &["snapshot", id], &[OFFLINE]);
         assert!(hub.requests().is_empty());
-        // With a network it fetches none of these files again.
+        // Even with a network it fetches none of these files again.
         python(&hub, &["snapshot", id], &[]);
         let fetched = hub.requests().into_iter().find(|request| request.elsewhere);
         assert!(fetched.is_none(), "{fetched:?}");

@@ -1,5 +1,5 @@
-//! The API of the Hugging Face hub on loopback, as far as a download needs it, with a second host
-//! for large files, and able to do harm.
+//! A fake of the Hugging Face hub on loopback, with the part of its API that downloads need, and a
+//! second host for large files. It can inject faults.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::common::epitome;
 
-/// The token that private and gated models ask for.
+/// Token for private and gated models.
 pub(crate) const TOKEN: &str = "hf_read";
 
 /// A model of the hub.
@@ -24,17 +24,17 @@ pub(crate) const TOKEN: &str = "hf_read";
 pub(crate) struct Repository {
     /// 40 hexadecimal digits.
     pub(crate) commit: String,
-    /// Branches and tags beside `main`.
+    /// Branches and tags other than `main`.
     pub(crate) revisions: Vec<&'static str>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
-    /// What the description says beside its files.
+    /// Further fields of the description.
     pub(crate) card: Value,
-    /// Whether it asks for the token.
+    /// Whether it needs the token.
     pub(crate) gated: bool,
 }
 
 impl Repository {
-    /// The files of a folder below `fixtures/`, at a commit of its own.
+    /// The files of a folder below `fixtures/`, with a commit.
     pub(crate) fn of(folder: &Path) -> Self {
         let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let read = |path: std::path::PathBuf| {
@@ -43,7 +43,7 @@ impl Repository {
         Self::with(entries.map(read))
     }
 
-    /// These files, at a commit of their own.
+    /// These files, with a commit.
     pub(crate) fn with<N: Into<String>>(files: impl IntoIterator<Item = (N, Vec<u8>)>) -> Self {
         let files: BTreeMap<String, Vec<u8>> =
             files.into_iter().map(|(name, bytes)| (name.into(), bytes)).collect();
@@ -57,7 +57,7 @@ impl Repository {
     }
 }
 
-/// Whether a file is one of Git LFS, which lies on another host.
+/// Whether a file is in Git LFS, which is on another host.
 fn is_large(name: &str) -> bool {
     [".safetensors", ".bin", ".model"].iter().any(|end| name.ends_with(end))
 }
@@ -67,28 +67,28 @@ fn etag(name: &str, bytes: &[u8]) -> String {
     if is_large(name) { digest } else { digest[..40].to_owned() }
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
-    /// By names in small letters.
+    /// Headers by lower-case names.
     pub(crate) headers: BTreeMap<String, String>,
-    /// Whether it came to the second host.
+    /// Whether the second host received it.
     pub(crate) elsewhere: bool,
 }
 
-/// An answer of the server's: status, headers, body.
+/// Status, headers and body of an answer.
 pub(crate) type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-/// What is done to some requests instead: `None` leaves them alone.
+/// Changes the answers to some requests; `None` leaves a request alone.
 pub(crate) type Harm = dyn Fn(&Request) -> Option<Harmed> + Send + Sync;
 
-/// What is done to a request.
+/// A changed answer.
 pub(crate) enum Harmed {
     /// Another answer.
     Answer(Answer),
-    /// Only so many bytes of the true answer's body.
+    /// Only this number of bytes of the true answer's body.
     Cut(usize),
     /// The true answer with other headers and body.
     Edit(fn(Answer) -> Answer),
@@ -101,7 +101,7 @@ struct Shared {
     elsewhere: SocketAddr,
 }
 
-/// The hub, and a user of it with folders of his own.
+/// The hub, and the folders of a user.
 pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
@@ -125,7 +125,7 @@ impl Hub {
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let shared = Arc::clone(&shared);
-                    // A client that goes away is no failure of the test.
+                    // A client may close the connection early.
                     thread::spawn(move || shared.serve(stream, is_elsewhere));
                 }
             });
@@ -133,7 +133,7 @@ impl Hub {
         Self { address, shared, home: tempfile::tempdir().unwrap() }
     }
 
-    /// Does harm from now on.
+    /// Injects faults from now on.
     pub(crate) fn harm(&self, harm: impl Fn(&Request) -> Option<Harmed> + Send + Sync + 'static) {
         *self.shared.harm.lock().unwrap() = Box::new(harm);
     }
@@ -155,7 +155,7 @@ impl Hub {
         command
     }
 
-    /// Has a command meet this hub and no other.
+    /// Makes a command use this hub and no other.
     pub(crate) fn environment(&self, command: &mut Command) {
         let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for name in variables {
@@ -257,7 +257,7 @@ impl Shared {
             ];
             return (302, headers, Vec::new());
         }
-        // Whoever shows no token is not told whether there is such a model.
+        // Without a token, the answer does not reveal whether the model exists.
         match path.contains("/resolve/") {
             true => refusal(401, "RepoNotFound", "Repository not found"),
             false => refusal(401, "", "Invalid username or password."),
@@ -329,7 +329,7 @@ fn json_answer(value: &Value) -> Answer {
     (200, headers, value.to_string().into_bytes())
 }
 
-/// A refusal as the hub words it.
+/// An error in the form of the hub.
 pub(crate) fn refusal(status: u16, code: &str, message: &str) -> Answer {
     let mut headers = vec![("X-Error-Message", message.to_owned())];
     if !code.is_empty() {

@@ -1,4 +1,4 @@
-//! Calls that read their input from S3 and write their answer there.
+//! Tests of asynchronous calls, which read their input from S3 and write their answer there.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use super::uri;
 use crate::common::{self, fails};
 use serde_json::{Value, json};
 
-/// `epitome serve` in a process of its own; it ends with this value.
+/// A process of `epitome serve`. It ends with this value.
 struct Serving {
     process: Child,
     address: String,
@@ -33,7 +33,7 @@ impl Serving {
         Self { process, address: address.expect("it listens") }
     }
 
-    /// Asks for an asynchronous call: the head of the answer in small letters.
+    /// Makes an asynchronous call. Returns the head of the answer in lower case.
     fn call(&self, headers: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write!(
@@ -55,7 +55,7 @@ impl Drop for Serving {
     }
 }
 
-/// The object that an asynchronous call writes, once it is there.
+/// The object that an asynchronous call writes. Waits for it.
 fn written(server: &Server, answer: &str, location: &str) -> String {
     let line = answer.lines().find_map(|line| line.strip_prefix(location));
     let address = line.unwrap_or_else(|| panic!("{location} in {answer}")).trim();
@@ -98,7 +98,7 @@ fn asynchronous_calls_read_and_write_objects() {
     assert!(wrong.contains("ValidationError") && wrong.contains("s3://BUCKET/KEY"), "{wrong}");
 }
 
-/// An asynchronous endpoint, all of whose answers come to one object.
+/// An asynchronous endpoint that writes all answers to one object.
 fn asynchronous(request: &Request) -> Deed {
     const PLACE: &str = "x-amzn-sagemaker-outputlocation: s3://artifacts/answers/one\r\n";
     match request.target.ends_with("/async-invocations") {
@@ -107,7 +107,7 @@ fn asynchronous(request: &Request) -> Deed {
     }
 }
 
-/// The endpoint has answered.
+/// Writes the endpoint's answer.
 fn answer(server: &Server) {
     fs::write(server.object("answers/one"), r#"[{"summary_text": "A river rose."}]"#).unwrap();
 }
@@ -123,7 +123,7 @@ fn invoke_later(server: &Server) -> Command {
 fn asynchronous_requests_are_kept_until_their_summaries_are_written() {
     let server = Server::with(asynchronous);
     let folder = tempfile::tempdir().unwrap();
-    // Two equal documents, and something without text.
+    // Two equal documents, and a file without text.
     for name in ["a.txt", "b.txt"] {
         fs::write(folder.path().join(name), "After a week of rain a river rose.").unwrap();
     }
@@ -156,8 +156,8 @@ fn asynchronous_requests_are_kept_until_their_summaries_are_written() {
     assert_eq!(calls(&server), 2);
 }
 
-/// A server with an asynchronous endpoint that has an object for each answer, `answers/0` for the
-/// first call, and one for each failure.
+/// A server with an asynchronous endpoint that writes each answer and each failure to its own
+/// object, beginning with `answers/0`.
 fn answers_apart() -> Server {
     let calls = AtomicUsize::new(0);
     Server::with(move |request| {
@@ -168,12 +168,12 @@ fn answers_apart() -> Server {
         let places = ["output", "failure"].map(|kind| {
             format!("x-amzn-sagemaker-{kind}location: s3://artifacts/{kind}s/{call}\r\n")
         });
-        // The server keeps what it answers for as long as the test runs.
+        // The server keeps its answers as long as the test runs.
         Deed::Answer(202, places.concat().leak(), "{}")
     })
 }
 
-/// Asks for the summaries of a table of five documents, three of them under way at a time.
+/// Requests the summaries of a table of five documents, three of them at a time.
 fn invoke_table(server: &Server, folder: &Path) -> Command {
     let path = folder.join("table.csv");
     fs::write(&path, "text\nOne rose.\nTwo did.\nThree did.\nFour did.\nFive did.\n").unwrap();
@@ -182,13 +182,13 @@ fn invoke_table(server: &Server, folder: &Path) -> Command {
     command
 }
 
-/// How many documents the endpoint was asked for.
+/// The number of documents that the endpoint received.
 fn calls(server: &Server) -> usize {
     let requests = server.requests().into_iter();
     requests.filter(|call| call.target.ends_with("/async-invocations")).count()
 }
 
-/// Waits until the endpoint was asked for so many documents.
+/// Waits until the endpoint has received this number of documents.
 fn wait_for_calls(server: &Server, count: usize) {
     let start = Instant::now();
     while calls(server) < count {
@@ -204,7 +204,7 @@ fn rows_of_a_table_are_under_way_together() {
     let mut command = invoke_table(&server, folder.path());
     let asking = std::thread::spawn(move || common::succeeds(&mut command));
     wait_for_calls(&server, 3);
-    // Time for a fourth, which would be one too many.
+    // Waits for a fourth call, which would be wrong.
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(calls(&server), 3);
     for row in (0..5).rev() {
@@ -230,7 +230,7 @@ fn a_row_that_fails_leaves_no_other_under_way() {
     }
     let said = asking.join().unwrap();
     assert!(said.contains("table.csv") && said.contains("too long"), "{said}");
-    // What was under way is collected, and nothing more is sent.
+    // Pending answers are collected, and nothing more is sent.
     assert_eq!(calls(&server), 3);
     assert_eq!(fs::read_dir(server.object("requests/any").parent().unwrap()).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! What networks, S3 and credentials do wrong.
+//! Tests of faults of networks, S3 and credentials.
 
 use std::fs;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::common::{fails, fixture};
 
 #[test]
 fn a_broken_connection_is_taken_up_where_it_broke() {
-    // Each of the first answers is cut at another place.
+    // Each of the first answers breaks off at another position.
     let server = Server::with(|request| match request.number {
         number if number < 8 && request.headers.contains_key("range") => {
             Deed::Cut(100_000 * number)
@@ -50,7 +50,7 @@ fn an_object_that_is_changed_between_ranges_is_noticed() {
         true => Deed::Answer(412, "", CHANGED),
         false => Deed::Pass,
     });
-    // A server that does not know If-Match sends the new version.
+    // A server that ignores If-Match sends the new version.
     let ignores = Server::with(|request| match request.is_range_from(RANGE) {
         true => Deed::Edit(|head| head.replace("etag: \"", "etag: \"0")),
         false => Deed::Pass,
@@ -77,7 +77,7 @@ fn a_wrong_length_is_noticed() {
 
 #[test]
 fn what_arrives_is_held_against_the_checksum_that_is_stored() {
-    // Of other bytes; a checksum goes before the ETag.
+    // A checksum of other bytes. It takes precedence over the ETag.
     const HEADER: &str = "x-amz-checksum-crc32: y/Q5Jg==\r\n\r\n";
     let server = Server::with(|request| match request.method.as_str() {
         "HEAD" => Deed::Edit(|head| head.replace("\r\n\r\n", "\r\n") + HEADER),
@@ -98,7 +98,7 @@ fn what_is_not_there_is_named() {
         fails(&mut command, 2, &["the bucket of s3://nowhere/", "does not exist"]);
     }
     fails(&mut export(&server, "s3://x", &output), 2, &["s3://x", "s3://BUCKET/KEY"]);
-    // This server would make the bucket.
+    // This server would create the bucket.
     let server = Server::with(|request| match request.target.starts_with("/nowhere/") {
         true => Deed::Answer(404, "", "<Error><Code>NoSuchBucket</Code></Error>"),
         false => Deed::Pass,
@@ -172,7 +172,7 @@ fn credentials_that_are_missing_wrong_or_expired_are_told_apart() {
     let mut wrong = export();
     wrong.env("AWS_SECRET_ACCESS_KEY", "another");
     fails(&mut wrong, 1, &["does not accept the credentials (SignatureDoesNotMatch)"]);
-    // A profile is as good as the environment.
+    // A profile works like the environment.
     let files = target.path().join("credentials");
     let (id, secret) = ("AKIDTEST", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
     let profile = format!("[mine]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
@@ -188,12 +188,12 @@ fn a_server_that_does_not_answer_is_named() {
     let server = Server::start();
     let target = tempfile::tempdir().unwrap();
     let mut command = export(&server, &uri(KEY), target.path().join("bundle"));
-    // Port 9 discards, where anything listens at all.
+    // Port 9 is the discard port, if anything listens there.
     command.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
     fails(&mut command, 1, &["S3 cannot be reached", "refused"]);
 }
 
-/// Signals of Unix.
+/// Tests of Unix signals.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_download_that_hangs() {

@@ -1,4 +1,4 @@
-//! Training and transform jobs, whose inputs and outputs are objects.
+//! Tests of training and transform jobs, whose inputs and outputs are objects.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::aws::fake::Aws;
 use crate::common::{fails, fixture, run, succeeds, text};
 use serde_json::{Value, json};
 
-/// `epitome export --training-job`, with a control plane that knows these states of a job.
+/// `epitome export --training-job` with a control plane that gives these states of a job.
 fn export_job(server: &Server, states: Vec<Value>, output: &Path) -> Command {
     let aws = Aws::start();
     aws.state().jobs.insert("tuning".into(), states.into());
@@ -92,7 +92,7 @@ fn a_training_job_without_an_artifact_says_why() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// `epitome transform` of `docs` to `out`, as the job `nightly`.
+/// `epitome transform` of `docs` to `out` in the job `nightly`.
 fn transform(server: &Server, aws: &Aws) -> Command {
     let mut command = server.epitome();
     command
@@ -104,7 +104,7 @@ fn transform(server: &Server, aws: &Aws) -> Command {
     command
 }
 
-/// The changes that a command made, without their bodies.
+/// The calls of a command that change something, without their bodies.
 fn changes(aws: &Aws) -> Vec<String> {
     aws.changes().into_iter().map(|call| call.operation).collect()
 }
@@ -118,7 +118,7 @@ fn what_failed_of_a_job_is_told_by_whoever_follows_it() {
         ("docs/b.jsonl", "{}"),
         ("docs/c.jsonl", "{}"),
         ("out/a.jsonl.out", error),
-        // The job was not for this one.
+        // This file was not part of the job.
         ("out/c.jsonl.out", error),
         ("out/nightly.manifest", r#"[{"prefix": "s3://artifacts/docs/"}, "a.jsonl", "b.jsonl"]"#),
     ] {
@@ -152,7 +152,7 @@ fn what_failed_of_a_job_is_told_by_whoever_follows_it() {
     assert_eq!(changes(&aws), ["DeleteModel"]);
     assert!(!server.object("out/nightly.manifest").exists());
 
-    // Once more, with leave to run what failed: under a name that is free.
+    // The same command with permission to run failures again, under a free name.
     aws.state().transform_jobs.insert("nightly-again-1".into(), [job("Failed")].into());
     let output = run(transform(&server, &aws).args(["--retry", "1"]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));

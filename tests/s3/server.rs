@@ -1,4 +1,4 @@
-//! A real S3 server on loopback, behind a proxy that can do harm.
+//! A real S3 server on loopback, behind a proxy that can inject faults.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,26 +20,26 @@ use tokio::runtime::Runtime;
 
 use crate::common::epitome;
 
-/// The bucket that every server has.
+/// Bucket of every server.
 pub(crate) const BUCKET: &str = "artifacts";
 
 const ACCESS_KEY: &str = "AKIDTEST";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-/// A request that came to the proxy.
+/// A request that the proxy received.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The path and the query.
+    /// Path and query.
     pub(crate) target: String,
-    /// By names in small letters.
+    /// Headers by lower-case names.
     pub(crate) headers: BTreeMap<String, String>,
-    /// How many came before it.
+    /// Number of requests before this one.
     pub(crate) number: usize,
 }
 
 impl Request {
-    /// Whether it asks for bytes of an object, from this one on.
+    /// Whether it requests bytes of an object from this position.
     pub(crate) fn is_range_from(&self, start: u64) -> bool {
         let range = self.headers.get("range");
         self.method == "GET"
@@ -47,22 +47,22 @@ impl Request {
     }
 }
 
-/// What the proxy does with a request.
+/// The proxy's answer to a request.
 #[derive(Clone)]
 pub(crate) enum Deed {
-    /// Passes it on, and the answer back.
+    /// Forwards the request and its answer.
     Pass,
-    /// Ends the connection after so many bytes of the answer's body.
+    /// Closes the connection after this number of bytes of the answer's body.
     Cut(usize),
-    /// Answers by itself: status, headers, body.
+    /// Answers without the server: status, headers, body.
     Answer(u16, &'static str, &'static str),
-    /// Passes the answer back with its head changed.
+    /// Forwards the answer with a changed head.
     Edit(fn(String) -> String),
 }
 
 type Plan = Arc<dyn Fn(&Request) -> Deed + Send + Sync>;
 
-/// An S3 server over a temporary folder. It checks signatures.
+/// An S3 server with a temporary folder. It checks signatures.
 pub(crate) struct Server {
     root: TempDir,
     address: SocketAddr,
@@ -71,12 +71,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server that works.
+    /// Starts a server without faults.
     pub(crate) fn start() -> Self {
         Self::with(|_| Deed::Pass)
     }
 
-    /// A server that is reached through a proxy with this plan.
+    /// Starts a server behind a proxy with this plan.
     pub(crate) fn with(plan: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join(BUCKET)).unwrap();
@@ -87,22 +87,22 @@ impl Server {
         Self { root, address, log, _runtime: runtime }
     }
 
-    /// The file of an object, with its folders made.
+    /// The file of an object. Creates its folders.
     pub(crate) fn object(&self, key: &str) -> PathBuf {
         let path = self.root.path().join(BUCKET).join(key);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
     }
 
-    /// Has the server know an ETag, and not hash the whole object for each of its ranges.
+    /// Stores an ETag, so that the server does not hash the whole object for each of its ranges.
     pub(crate) fn know_etag(&self, key: &str) {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode_to_string(text);
         let note = format!(".bucket-{}.object-{}.internal.json", encode(BUCKET), encode(key));
         fs::write(self.root.path().join(note), r#"{"e_tag": "known"}"#).unwrap();
     }
 
-    /// The names of all files of the server, those of unfinished uploads included, but not its
-    /// own notes on objects.
+    /// Names of all files of the server, including unfinished uploads and excluding its metadata
+    /// files.
     pub(crate) fn files(&self) -> Vec<String> {
         let bucket = fs::read_dir(self.root.path().join(BUCKET)).unwrap();
         let names = fs::read_dir(self.root.path()).unwrap().chain(bucket);
@@ -110,17 +110,17 @@ impl Server {
         names.filter(|name| name != BUCKET && !name.starts_with(".bucket-")).collect()
     }
 
-    /// Where it is reached.
+    /// URL of the server.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The requests so far.
+    /// All requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.log.lock().unwrap().clone()
     }
 
-    /// The binary, with this server for S3 and nothing of the machine's own AWS settings.
+    /// The binary, with this server as S3 and without the AWS settings of the machine.
     pub(crate) fn epitome(&self) -> Command {
         let mut command = epitome();
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
@@ -154,21 +154,21 @@ async fn serve(root: PathBuf) -> SocketAddr {
     address
 }
 
-/// Listens for as long as the test runs.
+/// Listens as long as the test runs.
 fn proxy(server: SocketAddr, plan: Plan, log: Arc<Mutex<Vec<Request>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for client in listener.incoming() {
             let (plan, log) = (Arc::clone(&plan), Arc::clone(&log));
-            // A client that goes away is no failure of the test.
+            // A client may close the connection early.
             thread::spawn(move || exchange(client?, server, &plan, &log));
         }
     });
     address
 }
 
-/// One request and its answer; the next one needs a new connection.
+/// Handles one request and its answer. The next request needs a new connection.
 fn exchange(
     mut client: TcpStream,
     server: SocketAddr,
@@ -227,7 +227,7 @@ fn exchange(
     Ok(())
 }
 
-/// Up to the empty line and with it.
+/// Reads up to and including the empty line.
 fn read_head(reader: &mut impl BufRead) -> io::Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head)? > 0 {}

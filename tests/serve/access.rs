@@ -1,4 +1,4 @@
-//! Who may ask, and what requests must look like.
+//! Tests of access control and of malformed requests.
 
 use std::io::Write;
 
@@ -111,7 +111,7 @@ fn errors_of_heads_are_json_and_short() {
     assert!(refused.body.len() < 800, "{}", refused.text());
     let accept = format!("image/{}", "p".repeat(300_000));
     let mut stream = server.connect();
-    // The server may close before all is sent.
+    // The server may close the connection before everything is sent.
     let _ = write!(stream, "GET /ping HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
     assert_eq!(server.get("/ping").status, 200);
 }

@@ -1,4 +1,4 @@
-//! The server under test, and a client that sends exactly what a test says.
+//! The server under test, and a client that sends exact bytes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::{self, Exported};
 
-/// Longest time that anything may take.
+/// Time limit of every step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bundle of a tiny checkpoint that all tests share.
@@ -20,12 +20,12 @@ pub(crate) fn bundle() -> PathBuf {
     common::bundle("tiny/pegasus-relu")
 }
 
-/// The same for one test, which may change it.
+/// A bundle of a tiny checkpoint for one test, which may change it.
 pub(crate) fn own_bundle() -> Exported {
     Exported::of("tiny/pegasus-relu")
 }
 
-/// Waits for something to come to pass.
+/// Waits for a condition.
 pub(crate) fn until(mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
@@ -40,13 +40,13 @@ pub(crate) fn value(metrics: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("{name} in {metrics}")).trim().parse().unwrap()
 }
 
-/// The answer's body as text, which must be a success.
+/// The body of a successful answer as text.
 pub(crate) fn text_of(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.text()
 }
 
-/// `epitome serve` in a process of its own; it ends with this value.
+/// A process of `epitome serve`. It ends with this value.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -55,12 +55,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server of a tiny model that is ready.
+    /// Starts a server of a tiny model, and waits until it is ready.
     pub(crate) fn tiny(environment: &[(&str, &str)]) -> Self {
         Self::start(&bundle(), environment)
     }
 
-    /// A server that is ready.
+    /// Starts a server, and waits until it is ready.
     pub(crate) fn start(model: &Path, environment: &[(&str, &str)]) -> Self {
         let server = Self::start_any(model, environment);
         until(|| {
@@ -71,12 +71,12 @@ impl Server {
         server
     }
 
-    /// A server that listens, whether it will be ready or not.
+    /// Starts a server, and waits until it listens.
     pub(crate) fn start_any(model: &Path, environment: &[(&str, &str)]) -> Self {
         Self::run(Command::new(env!("CARGO_BIN_EXE_epitome")), model, environment)
     }
 
-    /// A server with no more than so many open files.
+    /// Starts a server with a limit of open files.
     pub(crate) fn with_files(model: &Path, files: usize) -> Self {
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
@@ -112,7 +112,7 @@ impl Server {
         Self { child, address, log, reader }
     }
 
-    /// The most memory that it ever used, in bytes.
+    /// Peak memory of the server in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -182,7 +182,7 @@ impl Server {
         String::from_utf8(found.expect("ps runs").stdout).unwrap()
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the process.
     pub(crate) fn wait(&mut self, patience: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
@@ -194,7 +194,7 @@ impl Server {
         }
     }
 
-    /// Ends the server in good order; the whole log.
+    /// Stops the server gracefully. Returns the whole log.
     pub(crate) fn stop(mut self) -> String {
         self.terminate();
         assert!(self.wait(PATIENCE).success());
@@ -225,7 +225,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Asks where a server may not answer.
+/// Sends a request that may get no answer.
 pub(crate) fn try_get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     exchange(address, &format!("GET {path} HTTP/1.1\r\n"), b"")
 }

@@ -1,4 +1,4 @@
-//! Requests and clients that would take a careless server down.
+//! Tests of hostile requests and clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::TEXT;
 use super::client::{self, Server, bundle};
 
-/// JSON lines, each with parameters of its own.
+/// JSON lines with different parameters.
 fn lines_with_seeds(count: usize) -> String {
     (0..count)
         .map(|seed| format!("{{\"inputs\":\"a b c\",\"parameters\":{{\"seed\":{seed}}}}}\n"))
@@ -52,11 +52,11 @@ fn a_request_of_many_parameters_stops_neither_ping_nor_sigterm() {
     assert!(server.wait(Duration::from_secs(25)).success());
 }
 
-/// Each of these took thousands of megabytes, or hundreds.
+/// Naive parsing of these bodies would take hundreds or thousands of megabytes.
 #[test]
 fn no_body_takes_more_than_four_times_its_size() {
     const SIZE: usize = 12 << 20;
-    /// What one request of an ordinary size takes, at most.
+    /// Memory limit of a request of ordinary size.
     const SMALL: u64 = 24 << 20;
     let filled = |start: &str, piece: &str, end: &str| {
         let count = (SIZE - start.len() - end.len()) / piece.len();
@@ -106,7 +106,7 @@ fn bodies_that_hold_all_memory_leave_room_for_small_ones() {
     let head = "POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
     let large = vec![b' '; 900_000];
     let mut holding = None;
-    // A body that is still on its way may lose its place to the one that is to be refused.
+    // A body that is still arriving may lose its place to the one that will be refused.
     client::until(|| {
         let mut slow = server.connect();
         slow.write_all(head.as_bytes()).unwrap();
@@ -146,7 +146,7 @@ fn a_half_sent_head_does_not_hold_sigterm() {
     let _idle = server.connect();
     assert_eq!(server.get("/ping").status, 200);
     server.terminate();
-    // Far below the 25 seconds that requests have.
+    // Much less than the 25 seconds that requests have.
     assert!(server.wait(Duration::from_secs(15)).success());
 }
 
@@ -167,7 +167,8 @@ fn busy_connections_leave_room_for_ping() {
     let server = Server::with_files(&bundle(), 200);
     client::until(|| server.get("/ping").status == 200);
     let mut slow = Vec::new();
-    // Until all places are taken: a client that has sent nothing may lose its place to the next.
+    // Repeats until all places are taken: a client that has sent nothing may lose its place to the
+    // next.
     client::until(|| {
         let mut client = server.connect();
         let _ = client.write_all(

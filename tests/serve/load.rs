@@ -1,4 +1,4 @@
-//! Many clients, slow ones, ones that leave, and the end of the server.
+//! Tests of many, slow and leaving clients, and of the end of the server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -70,7 +70,7 @@ fn a_slow_body_ends_at_the_deadline() {
     assert_eq!(answer, b"HTTP/1.1 408");
 }
 
-/// Far more steps than any other test asks for.
+/// Many more steps than in any other test.
 fn endless() -> Value {
     let parameters = json!({
         "num_beams": 8, "min_length": 60, "max_length": 64, "num_return_sequences": 8
@@ -118,7 +118,7 @@ fn sigterm_finishes_what_was_accepted() {
     for client in clients {
         match client.join().unwrap() {
             Ok(answer) => assert_eq!(answer.status, 200, "{}", answer.text()),
-            // It came after the door was shut.
+            // The request came after the server had stopped listening.
             Err(error) => {
                 assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{error}");
             }

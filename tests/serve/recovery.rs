@@ -1,4 +1,4 @@
-//! Files that are cut, changed and put right again; processes that are killed.
+//! Tests of files that are truncated, changed and repaired, and of killed processes.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -11,8 +11,7 @@ use super::TEXT;
 use super::client::{self, Server, own_bundle};
 use crate::common;
 
-/// A mapped file that is cut kills the process that reads it, whatever that process does about
-/// errors.
+/// A truncated mapped file kills the process that reads it, whatever its error handling.
 #[cfg(unix)]
 #[test]
 fn a_model_file_that_is_cut_is_survived_under_supervision() {
@@ -23,7 +22,7 @@ fn a_model_file_that_is_cut_is_survived_under_supervision() {
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
     let file = fs::File::options().write(true).open(&weights).unwrap();
     file.set_len(100).unwrap();
-    // It may be killed, or go on with what it has read already; then it is killed here.
+    // The server may be killed, or continue with what it has read. In that case the test kills it.
     let body = json!({"inputs": TEXT}).to_string();
     let killed = client::post(server.address, "/invocations", body.as_bytes()).is_err();
     if !killed {
@@ -31,7 +30,7 @@ fn a_model_file_that_is_cut_is_survived_under_supervision() {
     }
     client::until(|| server.get("/ping").text().contains("bytes where the manifest says"));
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 503);
-    // It is loaded again by itself once the file is whole.
+    // It is loaded again once the file is complete.
     fs::write(&weights, whole).unwrap();
     client::until(|| server.get("/ping").status == 200);
     assert_eq!(server.invoke(&json!({"inputs": TEXT})).status, 200);
@@ -47,7 +46,7 @@ fn requests_wait_during_a_restart_and_nothing_is_left_behind() {
         [("EPITOME_SUPERVISE", "true"), ("TMPDIR", temporary.path().to_str().unwrap())];
     let checkpoint = common::fixture("tiny/pegasus-relu");
     let mut server = Server::start(&checkpoint, &environment);
-    // ONNX Runtime keeps a file of its own in the temporary folder.
+    // ONNX Runtime has its own file in the temporary folder.
     let folders = || {
         let entries = fs::read_dir(temporary.path()).unwrap().map(Result::unwrap);
         entries.filter(|entry| entry.file_type().unwrap().is_dir()).count()
@@ -73,7 +72,7 @@ fn a_load_that_failed_is_said_once_and_tried_again_when_files_change() {
     let server = Server::start_any(exported.path(), &[]);
     client::until(|| server.get("/ping").text().contains("tokenizer.json"));
     std::thread::sleep(Duration::from_millis(1500));
-    // At once, so that no part of it is seen.
+    // Renames the file, so that no part of it is seen.
     let written = exported.path().with_extension("whole");
     fs::write(&written, whole).unwrap();
     fs::rename(&written, &tokenizer).unwrap();

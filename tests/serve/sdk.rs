@@ -1,4 +1,4 @@
-//! The AWS SDK for Rust against local mode: what a client of a real endpoint does must work
+//! Tests of the AWS SDK for Rust against local mode. A client of a real endpoint must work
 //! unchanged.
 
 use aws_sdk_sagemakerruntime::Client;
@@ -6,7 +6,7 @@ use aws_sdk_sagemakerruntime::config::retry::RetryConfig;
 use aws_sdk_sagemakerruntime::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_sagemakerruntime::error::ProvideErrorMetadata;
 use aws_sdk_sagemakerruntime::operation::invoke_endpoint::InvokeEndpointError;
-use aws_sdk_sagemakerruntime::operation::invoke_endpoint_with_response_stream::InvokeEndpointWithResponseStreamError;
+use aws_sdk_sagemakerruntime::operation::invoke_endpoint_with_response_stream as stream;
 use aws_sdk_sagemakerruntime::primitives::Blob;
 use aws_sdk_sagemakerruntime::types::ResponseStream;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::TEXT;
 use super::client::Server;
 
-/// A client with made-up keys: there is no account.
+/// A client with made-up keys, because there is no account.
 fn client(server: &Server) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -120,7 +120,9 @@ fn errors_of_the_container_arrive_as_model_errors() {
             .send()
             .await;
         let error = error.unwrap_err().into_service_error();
-        assert!(matches!(error, InvokeEndpointWithResponseStreamError::ModelError(_)), "{error:?}");
+        let is_model_error =
+            matches!(error, stream::InvokeEndpointWithResponseStreamError::ModelError(_));
+        assert!(is_model_error, "{error:?}");
         let error = client.invoke_endpoint().endpoint_name("-").body(bad()).send().await;
         assert_eq!(error.unwrap_err().code(), Some("ValidationError"));
     });

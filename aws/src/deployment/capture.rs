@@ -1,13 +1,13 @@
-//! Requests and answers of an endpoint, kept on S3.
+//! Data capture: requests and answers of an endpoint that are stored on S3.
 
 use serde_json::{Value, json};
 
-/// What is kept of the requests and answers of an endpoint.
+/// Settings of data capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataCapture {
-    /// `s3://` prefix that they are put below.
+    /// `s3://` prefix of the captured data.
     pub output: String,
-    /// Of a hundred requests, how many.
+    /// Percentage of the requests that are captured.
     pub percent: u8,
 }
 

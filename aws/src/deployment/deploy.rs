@@ -1,4 +1,4 @@
-//! Creating or updating an endpoint.
+//! Creates or updates an endpoint.
 
 use std::fmt;
 
@@ -15,20 +15,20 @@ use crate::service::Service;
 /// The outcome of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The endpoint is new.
+    /// The endpoint was created.
     Created,
-    /// It moved over to the new settings.
+    /// The endpoint has new settings.
     Updated,
-    /// Its variants have other shares of the requests.
+    /// The variants have new weights.
     Shifted,
-    /// It had these settings already.
+    /// The endpoint had these settings already.
     Unchanged,
 }
 
-/// A deployment that failed half way.
+/// A deployment that failed halfway.
 #[derive(Debug)]
 pub struct Incomplete {
-    /// What was made until then.
+    /// Resources that were created before the failure.
     pub made: Vec<String>,
     /// The error.
     pub cause: Box<Error>,
@@ -54,10 +54,10 @@ impl std::error::Error for Incomplete {
     }
 }
 
-/// Creates or updates an endpoint, and waits until it answers.
+/// Creates or updates an endpoint, and waits until it is in service.
 ///
 /// # Errors
-/// Where AWS refuses a call, the endpoint fails, or the user stops the waiting.
+/// If AWS refuses a call, the endpoint fails, or the user stops the waiting.
 pub fn deploy(
     control_plane: &ControlPlane,
     spec: &DeploymentSpec,
@@ -93,7 +93,7 @@ fn run(
             match endpoint.has_weights(&spec.variants) {
                 true => Outcome::Unchanged,
                 false => {
-                    // A shift that is taken back leaves nothing half made.
+                    // A change of weights that was rolled back leaves no new resources.
                     made.clear();
                     shift(control_plane, spec, &endpoint, polling)?
                 }
@@ -105,7 +105,7 @@ fn run(
             Outcome::Updated
         }
         Some(endpoint) if endpoint.status == "Failed" => {
-            // An endpoint that failed to start cannot be updated.
+            // AWS cannot update an endpoint that failed to start.
             polling.progress.note(&format!("removing endpoint {name}, which failed to start"));
             endpoint::delete(control_plane, name)?;
             wait_until_stable(control_plane, name, polling)?;
@@ -129,8 +129,8 @@ fn run(
     Ok(outcome)
 }
 
-/// Gives the variants their shares of the requests, and watches the alarms for a while. Takes the
-/// change back where one goes off, or they cannot be watched to the end.
+/// Sets the weights of the variants, and watches the alarms for a while. Rolls the change back if
+/// an alarm goes off, or the alarms cannot be watched to the end.
 fn shift(
     control_plane: &ControlPlane,
     spec: &DeploymentSpec,
@@ -147,7 +147,8 @@ fn shift(
     for variant in &mut earlier.variants {
         variant.weight = before.weights.get(&variant.name).copied().unwrap_or(variant.weight);
     }
-    // An alarm that does not exist, or may not be looked at, is an error before anything changes.
+    // Checks the alarms before anything changes: they must exist, and the user must have permission
+    // to see them.
     spec.rollout.loud(control_plane)?;
     polling.progress.note(&format!("changing the weights of endpoint {name}"));
     set(spec)?;
@@ -177,7 +178,7 @@ fn shift(
     )))
 }
 
-/// Makes a model or configuration, unless it exists.
+/// Creates a model or configuration, unless it exists.
 fn ensure_exists(
     control_plane: &ControlPlane,
     describe: &str,
@@ -198,7 +199,7 @@ fn ensure_exists(
     }
 }
 
-/// The field that names what a body makes, and the name.
+/// The field with the name of the new resource, and the name.
 fn named(body: &Value) -> (&'static str, &str) {
     const FIELDS: [&str; 2] = ["ModelName", "EndpointConfigName"];
     FIELDS.into_iter().find_map(|field| Some((field, body[field].as_str()?))).unwrap_or_default()

@@ -17,9 +17,9 @@ pub(super) struct Endpoint {
     pub(super) status: String,
     /// The name of its configuration.
     pub(super) config: String,
-    /// Why the endpoint or its last update failed.
+    /// Reason why the endpoint or its last update failed.
     pub(super) failure: Option<String>,
-    /// The weights of its variants, by their names.
+    /// Weights of the variants by their names.
     pub(super) weights: BTreeMap<String, f64>,
 }
 
@@ -28,13 +28,13 @@ impl Endpoint {
         self.status == "InService"
     }
 
-    /// Whether the variants have these weights already.
+    /// Whether the variants already have these weights.
     pub(super) fn has_weights(&self, variants: &[Variant]) -> bool {
-        // A single variant answers everything, whatever its weight.
+        // A single variant answers all requests, whatever its weight.
         variants.len() == 1
             || variants.iter().all(|variant| {
                 let weight = self.weights.get(&variant.name);
-                // AWS keeps weights as 32-bit floats.
+                // AWS stores weights as 32-bit floats.
                 weight.is_some_and(|weight| (weight - variant.weight).abs() <= 1e-6 * weight.abs())
             })
     }
@@ -47,7 +47,7 @@ impl Endpoint {
     }
 }
 
-/// The endpoint of a name, if there is one.
+/// The endpoint with this name, if it exists.
 pub(super) fn describe(control_plane: &ControlPlane, name: &str) -> Result<Option<Endpoint>> {
     let body = json!({"EndpointName": name});
     let answer = match control_plane.call(Service::SageMaker, "DescribeEndpoint", &body) {
@@ -74,10 +74,10 @@ fn weights(answer: &Value) -> BTreeMap<String, f64> {
     variants.filter_map(weight).collect()
 }
 
-/// Where an asynchronous endpoint puts its answers; none for an endpoint that answers at once.
+/// The prefix of an asynchronous endpoint's answers; `None` for other endpoints.
 ///
 /// # Errors
-/// Where there is no such endpoint, or AWS refuses the call.
+/// If there is no such endpoint, or AWS refuses the call.
 pub fn async_output(control_plane: &ControlPlane, name: &str) -> Result<Option<S3Uri>> {
     let body = json!({"EndpointName": name});
     let endpoint = control_plane.call(Service::SageMaker, "DescribeEndpoint", &body)?;
@@ -87,7 +87,7 @@ pub fn async_output(control_plane: &ControlPlane, name: &str) -> Result<Option<S
     Ok(path.map(str::parse).transpose()?)
 }
 
-/// Waits until AWS has stopped changing the endpoint.
+/// Waits until AWS has finished changing the endpoint.
 pub(super) fn wait_until_stable(
     control_plane: &ControlPlane,
     name: &str,

@@ -1,55 +1,55 @@
-//! What an endpoint runs on.
+//! The hosting of an endpoint: instances, serverless, or asynchronous.
 
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 
-/// What an endpoint runs on.
+/// Hosting of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hosting {
-    /// Instances that answer at once.
+    /// Instances that answer immediately.
     Instances {
-        /// Their type.
+        /// Type of the instances.
         instance_type: String,
-        /// How many.
+        /// Number of instances.
         count: u32,
     },
-    /// AWS provides memory per request.
+    /// A serverless endpoint: AWS provides memory for each request.
     Serverless {
-        /// Memory, in MB.
+        /// Memory in MB.
         memory: u32,
-        /// Most requests at a time.
+        /// Largest number of concurrent requests.
         concurrency: u32,
-        /// Requests at a time that memory is kept ready for.
+        /// Provisioned concurrency: requests for which memory is kept ready.
         provisioned: Option<u32>,
     },
-    /// Instances that read requests from S3 and write answers there.
+    /// An asynchronous endpoint: instances that read requests from S3 and write answers to S3.
     Async {
-        /// Their type.
+        /// Type of the instances.
         instance_type: String,
-        /// How many.
+        /// Number of instances.
         count: u32,
-        /// Where the answers go.
+        /// Destination of the answers.
         output: AsyncOutput,
-        /// Most requests at a time for an instance.
+        /// Largest number of concurrent requests per instance.
         concurrency: Option<u32>,
     },
 }
 
-/// Where the answers of an asynchronous endpoint go.
+/// Destination of the answers of an asynchronous endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AsyncOutput {
     /// `s3://` prefix of the answers.
     pub answers: String,
-    /// `s3://` prefix of errors; below `answers` where none is given.
+    /// `s3://` prefix of errors; by default below `answers`.
     pub failures: Option<String>,
-    /// Key that encrypts both.
+    /// KMS key that encrypts answers and errors.
     pub kms_key: Option<String>,
-    /// ARN of the topic that is told of each answer.
+    /// ARN of the SNS topic that is notified of each answer.
     pub success_topic: Option<String>,
-    /// ARN of the topic that is told of each error.
+    /// ARN of the SNS topic that is notified of each error.
     pub error_topic: Option<String>,
-    /// Whether the topics get the answers too.
+    /// Whether the notifications include the answers.
     pub include_response: bool,
 }
 
@@ -86,7 +86,7 @@ impl AsyncOutput {
 }
 
 impl Hosting {
-    /// Writes the fields of a variant.
+    /// Writes the hosting fields of a variant.
     pub(super) fn describe(&self, variant: &mut Value) {
         match self {
             Self::Instances { instance_type, count } | Self::Async { instance_type, count, .. } => {
@@ -103,7 +103,7 @@ impl Hosting {
         }
     }
 
-    /// `AsyncInferenceConfig`, for asynchronous endpoints.
+    /// The `AsyncInferenceConfig` of an asynchronous endpoint.
     pub(super) fn async_settings(&self) -> Option<Value> {
         let Self::Async { output, concurrency, .. } = self else {
             return None;

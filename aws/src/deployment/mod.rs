@@ -1,11 +1,10 @@
-//! An endpoint: models, a configuration that names them, and the endpoint that takes the
-//! configuration.
+//! An endpoint: its models, its configuration, and the endpoint itself.
 //!
-//! Models and configurations cannot be changed, so each is named after its content: `ENDPOINT-` and
-//! eight digits of a digest. The same settings find what is there and change nothing. Other
-//! settings make new ones beside the old; the endpoint moves over while it goes on answering, and
-//! then the old ones are removed. The same command goes on with a deployment that failed half way.
-//! The weights of variants are the one thing that is changed in place.
+//! Models and configurations are immutable in AWS, so each is named after its content: `ENDPOINT-`
+//! and eight digits of a digest. The same settings find the existing resources and change nothing.
+//! Other settings create new resources. The endpoint moves over while it keeps answering, and then
+//! the old resources are removed. The same command resumes a deployment that failed halfway. Only
+//! the weights of variants are changed in place.
 
 mod capture;
 mod deploy;

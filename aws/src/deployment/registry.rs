@@ -1,4 +1,4 @@
-//! The model registry: a group of packages, one a version.
+//! The model registry: groups of packages, where each package is a version.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use crate::model::ModelSpec;
 use crate::service::Service;
 use crate::tags::tags;
 
-/// Media types that the container takes and gives.
+/// Media types of the container's requests and answers.
 const MEDIA_TYPES: [&str; 4] =
     ["application/json", "application/jsonlines", "text/csv", "text/plain"];
 
-/// Versions that are looked at for the same model.
-const NEWEST: usize = 20;
+/// Number of versions that are compared with the model.
+const MAX_VERSIONS: usize = 20;
 
-/// A version in a group.
+/// A version in a model package group.
 #[derive(Clone, Debug)]
 pub struct Package<'a> {
-    /// The group.
+    /// Name of the group.
     pub group: &'a str,
-    /// The model.
+    /// Model of the version.
     pub model: &'a ModelSpec,
-    /// Instances that it is meant for.
+    /// Type of the instances that the model is for.
     pub instance_type: &'a str,
     /// Tags of the group.
     pub tags: &'a BTreeMap<String, String>,
 }
 
 impl Package<'_> {
-    /// The calls that make the group and the version.
+    /// The calls that create the group and the version.
     pub fn steps(&self) -> [Step; 2] {
         let mut group = json!({"ModelPackageGroupName": self.group});
         if !self.tags.is_empty() {
@@ -61,7 +61,7 @@ impl Package<'_> {
 /// Returns the version's ARN.
 ///
 /// # Errors
-/// Where AWS refuses a call.
+/// If AWS refuses a call.
 pub fn register(control_plane: &ControlPlane, package: &Package<'_>) -> Result<String> {
     let call =
         |operation: &str, body: &Value| control_plane.call(Service::SageMaker, operation, body);
@@ -82,13 +82,13 @@ pub fn register(control_plane: &ControlPlane, package: &Package<'_>) -> Result<S
     Ok(made["ModelPackageArn"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The version of the group that holds the same model, among its newest.
+/// The version with the same model, among the newest of the group.
 fn find(control_plane: &ControlPlane, package: &Package<'_>) -> Result<Option<String>> {
     let list = json!({
         "ModelPackageGroupName": package.group,
         "SortBy": "CreationTime",
         "SortOrder": "Descending",
-        "MaxResults": NEWEST,
+        "MaxResults": MAX_VERSIONS,
     });
     let listed = control_plane.call(Service::SageMaker, "ListModelPackages", &list)?;
     let wanted = package.model.container();

@@ -1,4 +1,4 @@
-//! Removing what was deployed, and what an update left behind.
+//! Removes the resources of a deployment, or those that an update replaced.
 
 use std::collections::BTreeSet;
 
@@ -14,24 +14,24 @@ use crate::polling::Polling;
 use crate::service::Service;
 use crate::status;
 
-/// What the deployments of an endpoint have made in AWS.
+/// The resources that the deployments of an endpoint have created in AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// The endpoint, if it exists.
+    /// Name of the endpoint, if it exists.
     pub endpoint: Option<String>,
-    /// Whether AWS scales it.
+    /// Whether AWS scales the endpoint.
     pub scaled: bool,
-    /// Configurations, the endpoint's own and earlier ones.
+    /// Current and earlier configurations of the endpoint.
     pub configs: Vec<String>,
-    /// Models of the endpoint's configuration and of earlier ones.
+    /// Models of the current and of earlier configurations.
     pub models: Vec<String>,
 }
 
 impl Removal {
-    /// Finds what deployments of the endpoint `name` have made, and nothing else.
+    /// Finds the resources of deployments of the endpoint `name`, and nothing else.
     ///
     /// # Errors
-    /// Where a call fails, or the endpoint was not deployed by this program.
+    /// If a call fails, or the endpoint was not deployed by this program.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Self> {
         if !is_endpoint_name(name) {
             return Err(Error::Invalid(format!(
@@ -56,11 +56,11 @@ impl Removal {
         })
     }
 
-    /// Finds what deployments of all endpoints have made that are left in the region: those with an
-    /// endpoint or a configuration.
+    /// Finds the resources of all deployments in the region that still have an endpoint or a
+    /// configuration.
     ///
     /// # Errors
-    /// Where a call fails.
+    /// If a call fails.
     pub fn find_all(control_plane: &ControlPlane) -> Result<Vec<Self>> {
         let mut names: BTreeSet<String> = BTreeSet::new();
         for endpoint in status::names(control_plane, None)? {
@@ -71,7 +71,8 @@ impl Removal {
             }
         }
         for config in all(control_plane, &CONFIGS, &json!({"MaxResults": 100}))? {
-            // A name alone may be a coincidence: the models of ours are named after the same.
+            // A name alone may be a coincidence, so its models must also have names of a
+            // deployment.
             if let Some(endpoint) = endpoint_of(&config)
                 && !names.contains(endpoint)
                 && has_our_models(control_plane, endpoint, &config)?
@@ -82,12 +83,12 @@ impl Removal {
         names.iter().map(|name| Self::find(control_plane, name)).collect()
     }
 
-    /// Whether there is nothing.
+    /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
         self.endpoint.is_none() && self.configs.is_empty() && self.models.is_empty()
     }
 
-    /// Everything that would be removed, for people to read.
+    /// All resources to remove, as text.
     pub fn list(&self) -> Vec<String> {
         let scaling = self.scaled.then(|| "its autoscaling".to_owned());
         let endpoint = self.endpoint.iter().map(|name| format!("endpoint {name}"));
@@ -97,10 +98,10 @@ impl Removal {
     }
 }
 
-/// Removes all of it, the endpoint first. What does not exist any more is no error.
+/// Removes everything, the endpoint first. Missing resources are no error.
 ///
 /// # Errors
-/// Where AWS refuses a call. A second call continues.
+/// If AWS refuses a call. A second call continues.
 pub fn remove(control_plane: &ControlPlane, removal: &Removal, polling: Polling<'_>) -> Result<()> {
     if let Some(name) = &removal.endpoint {
         if removal.scaled {
@@ -120,7 +121,7 @@ pub fn remove(control_plane: &ControlPlane, removal: &Removal, polling: Polling<
     Ok(())
 }
 
-/// Removes models and configurations of earlier deployments.
+/// Removes the models and configurations of earlier deployments.
 pub(super) fn remove_superseded(
     control_plane: &ControlPlane,
     endpoint: &str,
@@ -138,7 +139,7 @@ pub(super) fn remove_superseded(
     Ok(())
 }
 
-/// Whether a configuration names only models that a deployment of the endpoint made.
+/// Whether all models of a configuration were created by deployments of the endpoint.
 fn has_our_models(control_plane: &ControlPlane, endpoint: &str, config: &str) -> Result<bool> {
     let body = json!({"EndpointConfigName": config});
     let found = control_plane.call(Service::SageMaker, "DescribeEndpointConfig", &body)?;
@@ -148,7 +149,7 @@ fn has_our_models(control_plane: &ControlPlane, endpoint: &str, config: &str) ->
     }))
 }
 
-/// Models or configurations, and SageMaker's names for the calls about them.
+/// Models or configurations, with SageMaker's names of the calls for them.
 struct Kind {
     word: &'static str,
     list: &'static str,
@@ -172,7 +173,7 @@ const MODELS: Kind = Kind {
     name: "ModelName",
 };
 
-/// The models or configurations that deployments of the endpoint made.
+/// The models or configurations that deployments of the endpoint created.
 fn list(control_plane: &ControlPlane, endpoint: &str, kind: &Kind) -> Result<Vec<String>> {
     let body = json!({"NameContains": format!("{endpoint}-"), "MaxResults": 100});
     let mut names = all(control_plane, kind, &body)?;

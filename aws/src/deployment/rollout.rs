@@ -1,4 +1,4 @@
-//! How an endpoint moves over to new settings, and when it goes back.
+//! The rollout of new settings, and its rollback.
 
 use std::time::{Duration, Instant};
 
@@ -9,19 +9,19 @@ use crate::error::{Error, Result};
 use crate::polling::Polling;
 use crate::service::Service;
 
-/// How an endpoint moves over to new settings.
+/// Settings of a rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
-    /// Names of CloudWatch alarms: one that goes off takes the change back.
+    /// Names of CloudWatch alarms. An alarm that goes off rolls the change back.
     pub alarms: Vec<String>,
-    /// Share of the instances that change first, in percent; all at once where none is given.
+    /// Percentage of the instances that change first; all at once by default.
     pub canary: Option<u8>,
-    /// How long the alarms are watched after a change of traffic.
+    /// Time for which the alarms are watched after a change of traffic.
     pub bake: Duration,
 }
 
 impl Rollout {
-    /// `DeploymentConfig`; none where AWS's own way is taken.
+    /// The `DeploymentConfig`; `None` for AWS's default.
     pub(super) fn describe(&self) -> Option<Value> {
         if self.alarms.is_empty() && self.canary.is_none() {
             return None;
@@ -44,7 +44,7 @@ impl Rollout {
         Some(config)
     }
 
-    /// Watches the alarms for as long as a change is watched, and returns the first that goes off.
+    /// Watches the alarms for the `bake` time, and returns the first that goes off.
     pub(super) fn watch(
         &self,
         control_plane: &ControlPlane,
@@ -64,15 +64,15 @@ impl Rollout {
         }
     }
 
-    /// The first alarm that is going off at present.
+    /// The first alarm that is going off now.
     ///
     /// # Errors
-    /// Where an alarm does not exist, or AWS refuses the call.
+    /// If an alarm does not exist, or AWS refuses the call.
     pub(super) fn loud(&self, control_plane: &ControlPlane) -> Result<Option<String>> {
         if self.alarms.is_empty() {
             return Ok(None);
         }
-        // Without the types, CloudWatch leaves composite alarms out.
+        // CloudWatch returns composite alarms only if the types are named.
         let types = ["MetricAlarm", "CompositeAlarm"];
         let body = json!({"AlarmNames": self.alarms, "AlarmTypes": types});
         let answer = control_plane.call(Service::CloudWatch, "DescribeAlarms", &body)?;

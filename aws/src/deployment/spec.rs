@@ -1,4 +1,4 @@
-//! What to deploy, and the calls for it.
+//! The settings of a deployment, and its calls.
 
 use std::collections::BTreeMap;
 
@@ -17,46 +17,46 @@ use crate::tags::tags;
 /// The settings of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeploymentSpec {
-    /// Its name.
+    /// Name of the endpoint.
     pub endpoint: String,
-    /// The models behind it: one, or several that share the requests.
+    /// Models of the endpoint. Several models share the requests.
     pub variants: Vec<Variant>,
-    /// What it runs on.
+    /// Instances, serverless, or asynchronous.
     pub hosting: Hosting,
-    /// Disk of each instance, in GB.
+    /// Disk size of each instance in GB.
     pub volume_size: Option<u32>,
-    /// Seconds that fetching the model may take.
+    /// Longest download of the model, in seconds.
     pub download_timeout: Option<u32>,
-    /// Seconds until the container must answer `/ping`.
+    /// Longest time until the container answers `/ping`, in seconds.
     pub startup_timeout: Option<u32>,
-    /// What the instances boot from, by AWS's name.
+    /// Name of the AWS image that the instances boot from.
     pub ami_version: Option<String>,
-    /// What is kept of requests and answers.
+    /// Data capture of requests and answers.
     pub capture: Option<DataCapture>,
-    /// Key that encrypts the instances' disks and what is kept of requests and answers.
+    /// KMS key that encrypts the instances' disks and the captured data.
     pub kms_key: Option<String>,
-    /// How the endpoint moves over to these settings.
+    /// Rollout of these settings.
     pub rollout: Rollout,
-    /// Tags of models, configuration and endpoint.
+    /// Tags of the models, the configuration and the endpoint.
     pub tags: BTreeMap<String, String>,
-    /// Any text. Another text makes another deployment of the same settings: for when what is
-    /// behind the URLs has changed.
+    /// Any text. Another text deploys the same settings again, for example when the object at a URL
+    /// has changed.
     pub revision: Option<String>,
 }
 
-/// A model behind an endpoint, and its share of the requests.
+/// A model of an endpoint, and its weight.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// Its name.
+    /// Name of the variant.
     pub name: String,
-    /// Its share of the requests is its weight in the sum of all weights.
+    /// Weight. The variant's share of the requests is its weight divided by the sum of all weights.
     pub weight: f64,
     /// The model.
     pub model: ModelSpec,
 }
 
 impl Variant {
-    /// The one variant of an endpoint.
+    /// The only variant of an endpoint.
     pub fn only(model: ModelSpec) -> Self {
         Self { name: VARIANT.into(), weight: 1.0, model }
     }
@@ -64,7 +64,7 @@ impl Variant {
 
 /// The calls of a deployment.
 pub(super) struct Plan {
-    /// Names and calls.
+    /// Names, and the calls that create the models.
     pub(super) models: Vec<(String, Step)>,
     pub(super) config_name: String,
     pub(super) config: Step,
@@ -76,7 +76,7 @@ impl DeploymentSpec {
     /// The calls that create an endpoint, in order.
     ///
     /// # Errors
-    /// Where a setting is invalid.
+    /// If a setting is invalid.
     pub fn steps(&self) -> Result<Vec<Step>> {
         let plan = self.plan()?;
         let models = plan.models.into_iter().map(|(_, step)| step);
@@ -86,7 +86,7 @@ impl DeploymentSpec {
     /// The calls that update an endpoint, in order.
     ///
     /// # Errors
-    /// Where a setting is invalid.
+    /// If a setting is invalid.
     pub fn update_steps(&self) -> Result<Vec<Step>> {
         let plan = self.plan()?;
         let models = plan.models.into_iter().map(|(_, step)| step);
@@ -126,7 +126,7 @@ impl DeploymentSpec {
         if let Some(key) = &self.kms_key {
             config["KmsKeyId"] = key.as_str().into();
         }
-        // Weights are changed in place, so they are no part of the name.
+        // The name does not depend on the weights, which are changed in place.
         let config_name = self.name(&config);
         config["EndpointConfigName"] = config_name.as_str().into();
         for (at, variant) in self.variants.iter().enumerate() {
@@ -155,7 +155,7 @@ impl DeploymentSpec {
         })
     }
 
-    /// A variant as the configuration has it, without its weight.
+    /// The variant for the configuration, without its weight.
     fn variant(&self, name: &str, model: &str) -> Value {
         let mut variant = json!({"VariantName": name, "ModelName": model});
         self.hosting.describe(&mut variant);
@@ -174,7 +174,7 @@ impl DeploymentSpec {
         variant
     }
 
-    /// The endpoint's name and a digest of the content.
+    /// The endpoint's name with a digest of the content.
     fn name(&self, content: &Value) -> String {
         let revision = self.revision.as_deref().unwrap_or_default();
         let digest = digest::bytes(format!("{content}{revision}").as_bytes());
@@ -247,7 +247,7 @@ impl DeploymentSpec {
     }
 }
 
-/// A weight as AWS's SDK writes it: whole numbers without a fraction.
+/// A weight in the form of AWS's SDK: whole numbers have no fraction.
 fn number(weight: f64) -> Value {
     match weight {
         whole if whole.fract() == 0.0 && whole < 1e9 => Value::from(whole as u64),

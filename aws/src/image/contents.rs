@@ -1,5 +1,5 @@
-//! The files of the image: the program, ONNX Runtime, and the system's libraries that both use,
-//! from where this process has them.
+//! The files of the image: the program, ONNX Runtime, and the system libraries that both use. They
+//! are the files that this process has loaded.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 /// The folder of the program in the image.
 const FOLDER: &str = "opt/epitome";
 
-/// The loader that starts programs: where they look for it.
+/// Path of the dynamic loader, where programs expect it.
 #[cfg(target_arch = "x86_64")]
 const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
 #[cfg(not(target_arch = "x86_64"))]
 const LOADER: &str = "lib/ld-linux-aarch64.so.1";
 
-/// What is in the image, by path without the first slash.
+/// The files of the image by path, without the first slash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     entries: BTreeMap<PathBuf, Entry>,
@@ -25,28 +25,28 @@ pub struct Contents {
 /// A file in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is.
+    /// Type of the entry.
     pub kind: EntryKind,
-    /// Its permissions.
+    /// Permission bits.
     pub mode: u32,
 }
 
-/// What a file in the image is.
+/// Type of an entry in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A file of this machine.
+    /// A local file.
     File(PathBuf),
-    /// Another name of a file in the same folder.
+    /// A link to a file in the same folder.
     Link(PathBuf),
     /// An empty folder.
     Folder,
 }
 
 impl Contents {
-    /// The files for a program, which is this process, and the ONNX Runtime that it has loaded.
+    /// The files for `program`, which is this process, and the ONNX Runtime that it has loaded.
     ///
     /// # Errors
-    /// Where this is no Linux, or the process does not tell what it has loaded.
+    /// If this is no Linux, or the process does not tell what it has loaded.
     pub fn of_this_process(program: &Path, onnx_runtime: &Path) -> Result<Self> {
         let maps = fs::read_to_string("/proc/self/maps").map_err(|_| {
             Error::Invalid(
@@ -70,7 +70,7 @@ impl Contents {
         Ok(contents)
     }
 
-    /// A library with the names that others know it by.
+    /// Adds a library with its other names.
     fn add_library(&mut self, library: &Path) -> Result<()> {
         let folder = library.parent().unwrap_or(Path::new("/"));
         let inside = folder.strip_prefix("/").unwrap_or(folder);

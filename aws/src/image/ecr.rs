@@ -1,4 +1,4 @@
-//! Amazon's registry: who may push, and the repository.
+//! Amazon's container registry (ECR): permission to push, and the repository.
 
 use serde_json::json;
 
@@ -15,10 +15,10 @@ pub struct Ecr {
 }
 
 impl Ecr {
-    /// Asks for permission to push.
+    /// Requests permission to push.
     ///
     /// # Errors
-    /// Where AWS refuses the call.
+    /// If AWS refuses the call.
     pub fn open(control_plane: &ControlPlane) -> Result<Self> {
         let answer = control_plane.call(Service::Ecr, "GetAuthorizationToken", &json!({}))?;
         let data = &answer["authorizationData"][0];
@@ -34,7 +34,7 @@ impl Ecr {
         Ok(Self { host, authorization: format!("Basic {token}") })
     }
 
-    /// Where an image of this version goes, unless another place is named.
+    /// The default reference of an image of this version.
     pub fn default_reference(&self) -> Reference {
         Reference {
             host: self.host.clone(),
@@ -43,10 +43,10 @@ impl Ecr {
         }
     }
 
-    /// Whether the registry is that of a reference.
+    /// Checks that the reference names this registry.
     ///
     /// # Errors
-    /// Where it is another account's or region's, to which the permission does not extend.
+    /// If it names another account or region, for which the permission is not valid.
     pub fn require(&self, reference: &Reference) -> Result<()> {
         if self.host == reference.host {
             return Ok(());
@@ -58,10 +58,10 @@ impl Ecr {
         )))
     }
 
-    /// Makes the repository, if there is none.
+    /// Creates the repository unless it exists.
     ///
     /// # Errors
-    /// Where AWS refuses the call.
+    /// If AWS refuses the call.
     pub fn ensure_repository(&self, control_plane: &ControlPlane, name: &str) -> Result<()> {
         let body = json!({"repositoryName": name});
         match control_plane.call(Service::Ecr, "CreateRepository", &body) {
@@ -72,7 +72,7 @@ impl Ecr {
         }
     }
 
-    /// The registry.
+    /// Creates a client of the registry.
     pub fn registry(&self, connection: &Connection) -> Registry {
         Registry::new(connection, &self.host, Some(self.authorization.clone()))
     }

@@ -1,4 +1,4 @@
-//! The image as registries and Docker have it: one layer, a configuration, a manifest.
+//! The image in Docker's format: one layer, a configuration, a manifest.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,12 +14,12 @@ use tar::{Builder, EntryType, Header};
 use super::contents::{Contents, Entry, EntryKind};
 use crate::error::{Error, Result};
 
-/// The media types of Docker's manifests: SageMaker takes them, and so does every registry.
+/// Media types of Docker's manifests. SageMaker and all registries accept them.
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
-/// The time of every file: the same files make the same image.
+/// Time of every file, so that the same files make the same image.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 /// An image in memory.
@@ -29,10 +29,10 @@ pub struct Image {
     pub(super) manifest: Vec<u8>,
 }
 
-/// Bytes, and the digest that names them.
+/// A byte string with its digest.
 pub(super) struct Blob {
     pub(super) bytes: Vec<u8>,
-    /// `sha256:` and the digits.
+    /// `sha256:` and the hexadecimal digits.
     pub(super) digest: String,
 }
 
@@ -50,7 +50,7 @@ impl Image {
     /// Packs the files.
     ///
     /// # Errors
-    /// Where a file cannot be read.
+    /// If a file cannot be read.
     pub fn new(contents: &Contents, progress: &dyn Progress) -> Result<Self> {
         let tar = pack(contents, progress)?;
         let diff = format!("sha256:{}", digest::bytes(&tar));
@@ -81,7 +81,7 @@ impl Image {
         format!("sha256:{}", digest::bytes(&self.manifest))
     }
 
-    /// The bytes that a registry keeps of it.
+    /// Size of the image in a registry, in bytes.
     pub fn bytes(&self) -> u64 {
         (self.layer.bytes.len() + self.config.bytes.len() + self.manifest.len()) as u64
     }
@@ -90,10 +90,10 @@ impl Image {
         MANIFEST
     }
 
-    /// Writes an archive that `docker load` and `podman load` read.
+    /// Writes an archive for `docker load` and `podman load`.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write(&self, name: &str, out: impl Write) -> io::Result<()> {
         let file =
             |blob: &Blob, end: &str| format!("{}{end}", blob.digest.trim_start_matches("sha256:"));
@@ -112,7 +112,7 @@ impl Image {
     }
 }
 
-/// How the image is run: as endpoint/Dockerfile has it.
+/// The run configuration of the image, equal to that of endpoint/Dockerfile.
 fn config(diff: &str) -> Value {
     json!({
         "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" },
@@ -146,7 +146,7 @@ fn header(bytes: u64, mode: u32) -> Header {
     header
 }
 
-/// A tar of the files, with the folders that they are in.
+/// A tar archive of the files and their folders.
 fn pack(contents: &Contents, progress: &dyn Progress) -> Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     let mut folders = std::collections::BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The container's image: made of this program and the libraries that it has loaded, and sent to a
-//! registry over HTTP. No Docker and no other image is needed.
+//! The container image. It is built from this program and the libraries that it has loaded, and
+//! pushed to a registry over HTTP. This needs neither Docker nor a base image.
 
 mod contents;
 mod ecr;
@@ -13,10 +13,10 @@ pub use ecr::Ecr;
 pub use layout::Image;
 pub use push::{InvalidReference, Reference, Registry};
 
-/// The repository that the image is pushed to, unless another one is named.
+/// Name of the default repository.
 pub const REPOSITORY: &str = "epitome";
 
-/// The image that this version pushes, in the account of a role.
+/// The default image of this version, in the account of a role.
 pub fn default_uri(role: &str, region: &str) -> Option<String> {
     let account = role.split(':').nth(4)?;
     let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Sending an image to a registry, with the HTTP API that all registries have.
+//! Pushes an image to a registry, with the HTTP API of all registries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,13 +19,13 @@ use super::layout::{Blob, Image};
 use crate::connection::{Connection, connector};
 use crate::error::{Error, Result};
 
-/// Longest wait for the answer to a request, with its body sent.
+/// Longest wait for the answer to a request, including the sending of its body.
 const TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// Where an image goes: `HOST/REPOSITORY:TAG`.
+/// Reference of an image: `HOST/REPOSITORY:TAG`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The registry's host, and its port.
+    /// Host and port of the registry.
     pub host: String,
     /// The repository.
     pub repository: String,
@@ -33,7 +33,7 @@ pub struct Reference {
     pub tag: String,
 }
 
-/// A text that is no reference.
+/// Error of a text that is no reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not where an image can go: write HOST/REPOSITORY:TAG")]
 pub struct InvalidReference(String);
@@ -70,7 +70,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// A registry.
+/// Client of a registry.
 pub struct Registry {
     connection: Connection,
     connector: Connector,
@@ -78,7 +78,7 @@ pub struct Registry {
     authorization: Option<String>,
 }
 
-/// What a registry answered.
+/// Answer of a registry.
 struct Answer {
     status: u16,
     location: Option<String>,
@@ -86,7 +86,7 @@ struct Answer {
 }
 
 impl Registry {
-    /// The registry of a host. One of this machine is called over HTTP, as Docker does.
+    /// Creates a client for a host. Like Docker, it calls a registry on this machine over HTTP.
     pub fn new(connection: &Connection, host: &str, authorization: Option<String>) -> Self {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let scheme = if matches!(name, "localhost" | "127.0.0.1") { "http" } else { "https" };
@@ -102,10 +102,10 @@ impl Registry {
         }
     }
 
-    /// Sends an image. What is there already is not sent again; the tag is set last.
+    /// Pushes an image. Skips existing blobs, and sets the tag last.
     ///
     /// # Errors
-    /// Where the registry cannot be reached, or refuses a request.
+    /// If the registry cannot be reached, or refuses a request.
     pub fn push(&self, image: &Image, to: &Reference, progress: &dyn Progress) -> Result<()> {
         progress.start(&format!("Sending {to}"), Total::Bytes(image.bytes()));
         for blob in [&image.layer, &image.config] {
@@ -136,12 +136,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Where an upload goes on. Registries name it with or without their host.
+    /// The URL of the next request of an upload. Registries give it with or without their host.
     fn location(&self, location: Option<String>, url: &str) -> Result<String> {
         match location {
             Some(path) if path.starts_with('/') => Ok(format!("{}{path}", self.url)),
             Some(place) if place.starts_with(&self.url) => Ok(place),
-            // The authorization must not go to another host.
+            // The authorization must not be sent to another host.
             _ => Err(Error::BadAnswer {
                 url: url.to_owned(),
                 operation: "an upload".into(),
@@ -199,7 +199,7 @@ impl Registry {
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }
-        // A GET or HEAD has no body, and the others say how long theirs is, if empty.
+        // GET and HEAD have no body. The other methods need a length even if their body is empty.
         if method != Method::HEAD {
             request = request.header("content-length", bytes.len());
         }

@@ -1,4 +1,4 @@
-//! The error that a failed request to S3 stands for.
+//! Errors of failed requests to S3.
 
 use std::error::Error as StdError;
 
@@ -9,18 +9,18 @@ use epitome_runtime::error::innermost;
 use crate::error::Error;
 use crate::uri::S3Uri;
 
-/// A request to S3, for messages.
+/// A request to S3, for error messages.
 #[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub(super) uri: &'a S3Uri,
-    /// The permission that the request needs.
+    /// Permission that the request needs.
     pub(super) action: &'static str,
-    /// The region that the request was sent to.
+    /// Region of the request.
     pub(super) region: &'a str,
 }
 
 impl Request<'_> {
-    /// The error of this request, from S3's answer or from the lack of one.
+    /// The error of this request, from S3's answer or from the connection.
     pub(super) fn error<E>(&self, error: &SdkError<E, HttpResponse>) -> Error
     where
         E: StdError + ProvideErrorMetadata + 'static,
@@ -36,7 +36,8 @@ impl Request<'_> {
         };
         let status = response.status().as_u16();
         let right = response.headers().get("x-amz-bucket-region");
-        // S3 names the bucket's region in other answers too. These statuses answer a wrong region.
+        // S3 names the bucket's region in other answers too. Only these statuses can mean a wrong
+        // region.
         let elsewhere = matches!(status, 301 | 307 | 400 | 403);
         if let Some(right) = right.filter(|&right| right != self.region && elsewhere) {
             return Error::WrongRegion {

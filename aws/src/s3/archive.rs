@@ -13,13 +13,13 @@ use super::upload::{Precondition, Put, Upload};
 use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
-/// The name that SageMaker gives the archive of a model.
+/// SageMaker's name of a model archive.
 const ARCHIVE: &str = "model.tar.gz";
 
-/// The end of an archive's name.
+/// Suffix of an archive's name.
 const SUFFIX: &str = ".tar.gz";
 
-/// The metadata of an object that is a bundle. Only such an object may be replaced.
+/// Metadata key of an object that is a bundle. Only such an object may be replaced.
 const BUNDLE_METADATA: &str = "epitome-bundle";
 
 /// An address that a bundle may be sent to.
@@ -35,7 +35,7 @@ impl Destination {
         &self.uri
     }
 
-    /// Whether an earlier bundle is there.
+    /// Whether an earlier bundle exists there.
     pub fn has_bundle(&self) -> bool {
         matches!(self.precondition, Precondition::ETag(_))
     }
@@ -43,7 +43,7 @@ impl Destination {
 
 impl S3 {
     /// Checks that a bundle may be sent to an address: to an archive, or to a `model.tar.gz` in a
-    /// folder. A bundle replaces an earlier bundle and nothing else.
+    /// folder. A bundle only replaces an earlier bundle.
     ///
     /// # Errors
     ///
@@ -59,8 +59,8 @@ impl S3 {
         let precondition = self.wait(progress, async {
             let found = match head(self, &uri).await {
                 Ok(found) => found,
-                // Without s3:ListBucket, S3 denies access to an object that does not exist.
-                // Writing may be allowed.
+                // Without s3:ListBucket, S3 denies access to an object that does not exist. Writing
+                // may still be allowed.
                 Err(Error::NoSuchKey { .. } | Error::Denied { .. }) => {
                     return Ok(Precondition::Absent);
                 }
@@ -76,14 +76,14 @@ impl S3 {
         Ok(Destination { uri, precondition })
     }
 
-    /// Packs the bundle in `folder`, with its files at the top of the archive, and sends it.
+    /// Packs the bundle in `folder` with its files at the top of the archive, and uploads it.
     ///
-    /// The same files make the same archive. The archive is packed while it is sent. The object
-    /// appears when it is whole; after an error or an interruption nothing is left of it.
+    /// The same files make the same archive. It is packed during the upload. The object appears
+    /// when it is complete. After an error or an interruption nothing is left of it.
     ///
     /// # Errors
     ///
-    /// Any error of reading or sending; [`Error::DestinationChanged`] if somebody else wrote the
+    /// Any error of reading or sending. [`Error::DestinationChanged`] if another client wrote the
     /// object since `destination` was checked.
     pub fn put_bundle(
         &self,
@@ -108,11 +108,11 @@ impl S3 {
         upload.finish()
     }
 
-    /// Sends a file as it is. It replaces any object at the address.
+    /// Uploads a file unchanged. Replaces any object at the address.
     ///
     /// # Errors
     ///
-    /// Any error of reading or sending; nothing is left of the new object then.
+    /// Any error of reading or sending. Nothing is left of the new object then.
     pub fn put_file(&self, path: &Path, uri: &S3Uri, progress: &dyn Progress) -> Result<()> {
         let file = PlainFile::at(path.to_owned())?;
         let put = Put {
@@ -130,7 +130,7 @@ impl S3 {
     }
 }
 
-/// A file that is sent.
+/// A file that is uploaded.
 struct PlainFile {
     path: PathBuf,
     bytes: u64,
@@ -147,14 +147,14 @@ impl PlainFile {
         Ok(Reported { file, progress })
     }
 
-    /// The error that stopped the copying of the file: of the upload, or of the file itself.
+    /// The error of copying the file: of the upload, or of the file itself.
     fn error(&self, error: io::Error) -> Error {
         let own = error.downcast::<Error>();
         own.unwrap_or_else(|error| Error::io(&self.path, error))
     }
 }
 
-/// Reads a file, reports how far it is, and stops when the user asks for it.
+/// Reads a file, reports the progress, and stops when the user interrupts.
 struct Reported<'a> {
     file: File,
     progress: &'a dyn Progress,
@@ -182,7 +182,7 @@ fn files(folder: &Path) -> Result<Vec<PlainFile>> {
     Ok(files)
 }
 
-/// Writes a gzipped tar that depends on nothing but the files.
+/// Writes a gzipped tar archive that depends only on the files.
 fn pack(files: &[PlainFile], out: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
     // Weights hardly compress, so a higher level would only take longer.
     let gzip = GzBuilder::new().mtime(0).write(out, Compression::fast());

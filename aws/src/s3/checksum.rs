@@ -1,4 +1,4 @@
-//! The checksum that S3 stores with an object, and the check of the bytes that arrive.
+//! The checksum that S3 stores with an object, and its comparison with the received bytes.
 
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{ChecksumType, ServerSideEncryption};
@@ -7,25 +7,25 @@ use aws_smithy_checksums::http::HttpChecksum;
 use aws_smithy_types::base64;
 use md5::{Digest, Md5};
 
-/// A checksum as S3 stores it.
+/// A checksum that S3 stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
     algorithm: Algorithm,
-    /// The checksum, without the number of parts.
+    /// Value of the checksum, without the number of parts.
     value: Vec<u8>,
-    /// The number of parts, if it is a checksum of the parts' checksums.
+    /// Number of parts, for a checksum of the parts' checksums.
     parts: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
     Amazon(ChecksumAlgorithm),
-    /// The ETag, if it is an MD5.
+    /// The ETag of an object that is stored with MD5.
     Md5,
 }
 
 impl Stored {
-    /// The best checksum of the answer: one of S3's checksum headers (requested with
+    /// The best checksum in the answer: one of S3's checksum headers (requested with
     /// `x-amz-checksum-mode`), or else the ETag, which is an MD5 unless the object is encrypted.
     pub(super) fn of(head: &HeadObjectOutput) -> Option<Self> {
         use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
@@ -37,7 +37,7 @@ impl Stored {
             (Crc32, head.checksum_crc32()),
             (Sha1, head.checksum_sha1()),
         ];
-        // Servers other than Amazon's give no type; the ETag shows whether there were parts.
+        // Other servers than Amazon's give no type. The ETag shows whether there were parts.
         let etag = head.e_tag().unwrap_or_default();
         let composite = match head.checksum_type() {
             Some(kind) => *kind == ChecksumType::Composite,
@@ -64,12 +64,12 @@ impl Stored {
         })
     }
 
-    /// The number of parts, if it is a checksum of the parts' checksums.
+    /// The number of parts, for a checksum of the parts' checksums.
     pub(super) fn parts(&self) -> Option<u64> {
         self.parts
     }
 
-    /// The checksum's name.
+    /// Name of the checksum.
     pub(super) fn algorithm(&self) -> &'static str {
         match self.algorithm {
             Algorithm::Amazon(ChecksumAlgorithm::Crc32) => "CRC32",
@@ -82,14 +82,14 @@ impl Stored {
         }
     }
 
-    /// Begins a check. `part` is the size of each part but the last, for a composite checksum.
+    /// Begins a check. `part` is the size of each part except the last, for a composite checksum.
     pub(super) fn check(&self, part: Option<u64>) -> Check {
         let part = part.map(|size| Part { size, left: size, hasher: self.algorithm.hasher() });
         Check { stored: self.clone(), whole: self.algorithm.hasher(), part }
     }
 }
 
-/// The value, and the number of parts after a dash.
+/// Splits off the number of parts after a dash.
 fn split(value: &str) -> Option<(&str, Option<u64>)> {
     match value.split_once('-') {
         Some((value, parts)) => Some((value, Some(parts.parse().ok()?))),
@@ -138,7 +138,7 @@ impl Hasher {
     }
 }
 
-/// A checksum that is being computed from bytes in order.
+/// A checksum that is computed from bytes in order.
 pub(super) struct Check {
     stored: Stored,
     whole: Hasher,
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_algorithm_of_s3_is_known() {
-        // The check values of the CRC catalogue, and digests of Python's hashlib.
+        // Check values of the CRC catalogue, and digests of Python's hashlib.
         let heads = [
             HeadObjectOutput::builder().checksum_crc32("y/Q5Jg=="),
             HeadObjectOutput::builder().checksum_crc32_c("4waSgw=="),

@@ -1,4 +1,4 @@
-//! The bytes of an object in order, fetched several ranges at a time.
+//! The bytes of an object in order. Several ranges are fetched at a time.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -20,18 +20,17 @@ use super::client::S3;
 use super::object::{Object, READ};
 use crate::error::{Error, Result};
 
-/// Bytes of a range. Times [`MAX_RANGES`] it bounds the memory of a download.
+/// Size of a range in bytes. Times [`MAX_RANGES`], it bounds the memory of a download.
 const RANGE_BYTES: u64 = 8 << 20;
 
-/// Ranges that are fetched at the same time.
+/// Number of ranges that are fetched at the same time.
 const MAX_RANGES: usize = 8;
 
-/// How often a connection may break in a row before a byte arrives. The client by itself tries each
-/// request three times.
+/// Number of times that a connection may break in a row without a received byte. The SDK itself
+/// tries each request three times.
 const MAX_ATTEMPTS: u32 = 6;
 
-/// Reads an object. What was read is checked at the end. An [`Error`] is inside each
-/// [`io::Error`].
+/// Reads an object. Compares its checksum at the end. Each [`io::Error`] contains an [`Error`].
 pub struct Download<'a> {
     s3: &'a S3,
     progress: &'a dyn Progress,
@@ -39,20 +38,20 @@ pub struct Download<'a> {
     /// Ranges that are being fetched, in order, and the first byte after them.
     ranges: VecDeque<Fetch>,
     next: u64,
-    /// The range that is being read, and the position in it.
+    /// The current range, and the position in it.
     current: Vec<u8>,
     position: usize,
-    /// None once it was compared, at the end.
+    /// `None` after the comparison at the end.
     check: Option<Check>,
     reported: u64,
 }
 
-/// What all ranges share.
+/// State that all ranges share.
 struct Shared {
     client: Client,
     object: Object,
     region: String,
-    /// Bytes that have arrived, of all ranges.
+    /// Received bytes of all ranges.
     arrived: AtomicU64,
 }
 
@@ -94,7 +93,7 @@ impl<'a> Download<'a> {
         download
     }
 
-    /// Requests as many ranges as may be fetched at the same time.
+    /// Requests ranges until the limit is reached.
     fn ask(&mut self) {
         while self.ranges.len() < MAX_RANGES && self.next < self.shared.object.size {
             let end = (self.next + RANGE_BYTES).min(self.shared.object.size);
@@ -104,9 +103,10 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Takes the next range. False at the end of the object, when its checksum is right.
+    /// Moves to the next range. Returns false at the end of the object, once its checksum is
+    /// verified.
     fn advance(&mut self) -> Result<bool> {
-        // Free the memory before the next range is requested.
+        // Frees the memory before the next range is requested.
         (self.current, self.position) = (Vec::new(), 0);
         let Some(mut fetch) = self.ranges.pop_front() else {
             return self.require_checksum().map(|()| false);
@@ -135,7 +135,7 @@ impl<'a> Download<'a> {
 }
 
 impl Download<'_> {
-    /// An error unless the bytes have the stored checksum.
+    /// Returns an error unless the bytes have the stored checksum.
     fn require_checksum(&mut self) -> Result<()> {
         if self.check.take().is_none_or(Check::matches) {
             return Ok(());
@@ -161,7 +161,7 @@ impl Read for Download<'_> {
     }
 }
 
-/// Why a range is not complete.
+/// Reason why a range is incomplete.
 enum Failure {
     /// Another request would fail too.
     Permanent(Error),
@@ -195,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// Requests the part of the range that `bytes` lacks, and appends what arrives.
+    /// Requests the missing rest of the range, and appends the received bytes to `bytes`.
     async fn fetch_rest(
         &self,
         range: &Range<u64>,
@@ -236,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// An error unless the answer has `expected` bytes of the object's version.
+    /// Returns an error unless the answer has `expected` bytes of the object's version.
     fn require(&self, answer: &GetObjectOutput, expected: u64) -> Result<(), Failure> {
         if answer.e_tag() != self.object.etag.as_deref() {
             return Err(Failure::Permanent(Error::Changed { uri: self.object.uri.clone() }));

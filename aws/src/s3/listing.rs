@@ -1,4 +1,4 @@
-//! What is at an address: an object, or a prefix with objects below it.
+//! Looks up an address: it is an object, or a prefix with objects below it.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use super::object::Object;
 use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
-/// The permission that a prefix needs.
+/// Permission for listing a prefix.
 const LIST: &str = "s3:ListBucket";
 
-/// Most objects below the prefix of a model.
+/// Largest number of objects below the prefix of a model.
 const MAX_OBJECTS: usize = 10_000;
 
-/// Most objects below the prefix of a job's documents.
+/// Largest number of objects below the prefix of a job's documents.
 const MAX_DOCUMENTS: usize = 1_000_000;
 
-/// What a listing says of an object.
+/// An entry of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// When it was written, in seconds since 1970.
+    /// Time of the last change, in seconds since 1970.
     pub modified: i64,
 }
 
-/// What is at an address.
+/// The content of an address.
 #[derive(Debug)]
 pub enum Found {
     /// An object.
@@ -38,7 +38,7 @@ pub enum Found {
 }
 
 impl S3 {
-    /// What is at an address: an object; or else a prefix, with or without its slash.
+    /// Looks up an address: an object, or else a prefix with or without its slash.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`], and any other error of the request.
@@ -57,13 +57,13 @@ impl S3 {
                 let sizes = files.into_iter().map(|(name, file)| (name, file.bytes));
                 Ok(Found::Prefix(sizes.collect()))
             }
-            // The user asked for an object and may have no permission to list.
+            // The user named an object, and may have no permission to list.
             (Err(Error::Denied { .. }), Some(missing)) => Err(missing),
             (Err(error), _) => Err(error),
         }
     }
 
-    /// The objects below a prefix, by their keys without the prefix; there may be none.
+    /// The objects below a prefix, by their keys without the prefix. There may be none.
     ///
     /// # Errors
     /// [`Error::TooManyObjects`], and any other error of the request.
@@ -75,7 +75,7 @@ impl S3 {
         self.wait(progress, list(self, uri, MAX_DOCUMENTS))
     }
 
-    /// The object at an address, as it is now.
+    /// The current version of the object at an address.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`], and any other error of the request.

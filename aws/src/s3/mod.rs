@@ -1,11 +1,11 @@
-//! Objects from S3, and bundles to it.
+//! Downloads of objects from S3, and uploads of bundles.
 //!
-//! An object is fetched in ranges, several at a time, all of one version (`If-Match`). After a
-//! broken connection the rest of a range is requested. The whole is compared with the checksum that
-//! S3 stores.
+//! An object is fetched in ranges, several at a time, all of the same version (`If-Match`). After a
+//! broken connection the rest of a range is requested again. The result is compared with the
+//! checksum that S3 stores.
 //!
-//! A bundle goes to S3 as a `model.tar.gz` with its files at the top, packed while it is sent. The
-//! object appears when it is whole, or not at all.
+//! A bundle is uploaded as a `model.tar.gz` with its files at the top, which is packed during the
+//! upload. The object appears complete, or not at all.
 
 mod answer;
 mod archive;

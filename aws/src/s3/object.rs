@@ -1,4 +1,4 @@
-//! One version of an object: what is known before its bytes are fetched.
+//! A version of an object, before its bytes are fetched.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
@@ -10,7 +10,7 @@ use super::client::S3;
 use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
-/// The permission that reading needs.
+/// Permission for reading.
 pub(super) const READ: &str = "s3:GetObject";
 
 /// One version of an object.
@@ -21,12 +21,12 @@ pub struct Object {
     /// Identifies the version.
     pub(super) etag: Option<String>,
     stored: Option<Stored>,
-    /// Size of the parts that it was uploaded in, if the checksum is one of the parts' checksums.
+    /// Size of the parts of the upload, for a checksum of the parts' checksums.
     part: Option<u64>,
 }
 
 impl Object {
-    /// The object as it is now.
+    /// The current version of the object.
     pub(super) async fn find(s3: &S3, uri: &S3Uri) -> Result<Self> {
         let head = head(s3, uri).await?;
         let size = length(&head);
@@ -37,34 +37,34 @@ impl Object {
             None => None,
         };
         if part.is_none() && parts.is_some() {
-            // Nothing says which bytes the checksums are of.
+            // The size of the parts is unknown, so the checksum cannot be compared.
             stored = None;
         }
         Ok(Self { uri: uri.clone(), size, etag: head.e_tag().map(str::to_owned), stored, part })
     }
 
-    /// The object's address.
+    /// Address of the object.
     pub fn uri(&self) -> &S3Uri {
         &self.uri
     }
 
-    /// Its size in bytes.
+    /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// A check of the bytes against the stored checksum; none where there is no usable checksum.
+    /// A check of the bytes against the stored checksum; `None` without a usable checksum.
     pub(super) fn check(&self) -> Option<Check> {
         self.stored.as_ref().map(|stored| stored.check(self.part))
     }
 
-    /// The name of the stored checksum.
+    /// Name of the stored checksum.
     pub(super) fn algorithm(&self) -> &'static str {
         self.stored.as_ref().map_or("", Stored::algorithm)
     }
 }
 
-/// The answer to HEAD for an object.
+/// The answer to a HEAD request for an object.
 pub(super) async fn head(s3: &S3, uri: &S3Uri) -> Result<HeadObjectOutput> {
     let head = s3.client().head_object().bucket(uri.bucket()).key(uri.key());
     match head.checksum_mode(ChecksumMode::Enabled).send().await {
@@ -73,7 +73,8 @@ pub(super) async fn head(s3: &S3, uri: &S3Uri) -> Result<HeadObjectOutput> {
     }
 }
 
-/// Why HEAD failed. The answer to HEAD has no body and so names no reason; the answer to GET does.
+/// The reason why HEAD failed. The answer to HEAD has no body and thus no reason, but the answer to
+/// GET has one.
 async fn reason(s3: &S3, uri: &S3Uri, error: &SdkError<HeadObjectError, HttpResponse>) -> Error {
     let request = s3.request(uri, READ);
     if error.raw_response().is_some() {
@@ -85,7 +86,7 @@ async fn reason(s3: &S3, uri: &S3Uri, error: &SdkError<HeadObjectError, HttpResp
     request.error(error)
 }
 
-/// The size of each of the `parts` of an object but the last, if they have one size.
+/// The common size of the `parts` of an object except the last.
 async fn part_size(s3: &S3, uri: &S3Uri, size: u64, parts: u64) -> Option<u64> {
     let head = s3.client().head_object().bucket(uri.bucket()).key(uri.key());
     let first = length(&head.part_number(1).send().await.ok()?);

@@ -1,4 +1,4 @@
-//! Small objects: requests and answers of asynchronous calls, manifests.
+//! Small objects: requests and answers of asynchronous calls, and manifests.
 
 use std::io::Read;
 
@@ -9,17 +9,17 @@ use super::upload::{Precondition, Put, Upload};
 use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
-/// The permission that removing needs.
+/// Permission for removing.
 const DELETE: &str = "s3:DeleteObject";
 
-/// Largest answer that is read: the most that an asynchronous endpoint gives.
+/// Largest answer in bytes that is read: the limit of asynchronous endpoints.
 const MAX_BYTES: u64 = 1 << 30;
 
 impl S3 {
-    /// Puts bytes at an address, in place of what was there.
+    /// Writes an object, and replaces an existing one.
     ///
     /// # Errors
-    /// Any error of sending; nothing is left of the new object then.
+    /// Any error of sending. Nothing is left of the new object then.
     pub fn put(
         &self,
         uri: &S3Uri,
@@ -39,7 +39,7 @@ impl S3 {
         upload.finish()
     }
 
-    /// The bytes of an object; none where there is no such object.
+    /// The bytes of an object; `None` if it does not exist.
     ///
     /// # Errors
     /// Any other error of the request.
@@ -55,7 +55,7 @@ impl S3 {
         Ok(Some(bytes))
     }
 
-    /// Removes an object; one that is gone is no error.
+    /// Removes an object. A missing object is no error.
     ///
     /// # Errors
     /// Any error of the request.
@@ -68,7 +68,7 @@ impl S3 {
     }
 }
 
-/// The error within an error of reading or writing.
+/// The [`Error`] inside an I/O error.
 fn own(uri: &S3Uri, error: std::io::Error) -> Error {
     let own = error.downcast::<Error>();
     own.unwrap_or_else(|error| Error::Failed(format!("{uri} cannot be transferred: {error}")))

@@ -1,4 +1,4 @@
-//! The upload of an object, which appears when it is whole, or not at all.
+//! The upload of an object, which appears complete, or not at all.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,41 +17,41 @@ use super::client::S3;
 use crate::error::{Error, Result};
 use crate::uri::S3Uri;
 
-/// The permission that writing needs.
+/// Permission for writing.
 const WRITE: &str = "s3:PutObject";
 
-/// Bytes of a part. Parts are larger where an object would have too many.
+/// Size of a part in bytes. Parts are larger if an object would have too many.
 const PART_BYTES: u64 = 8 << 20;
 
-/// Most parts of an object on S3.
+/// S3's limit of parts of an object.
 const MAX_PARTS: u64 = 10_000;
 
-/// Parts that are sent at the same time.
+/// Number of parts that are sent at the same time.
 const MAX_SENDING: usize = 4;
 
-/// Longest wait for the parts that are being sent when an upload is aborted, and for the abort.
+/// Longest wait for running parts, and for the abort itself, when an upload is aborted.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What must be true of the present object when the new one is complete.
+/// Condition on the existing object when the upload completes.
 #[derive(Clone, Debug)]
 pub(super) enum Precondition {
     /// There is no object.
     Absent,
-    /// It has this ETag.
+    /// The object has this ETag.
     ETag(String),
-    /// Nothing.
+    /// There is no condition.
     None,
 }
 
-/// The object to make.
+/// Description of the new object.
 #[derive(Clone, Debug)]
 pub(super) struct Put<'a> {
     pub(super) uri: &'a S3Uri,
     pub(super) precondition: &'a Precondition,
     pub(super) content_type: &'static str,
-    /// Metadata of the object: a name and a value.
+    /// Metadata of the object: a key and a value.
     pub(super) metadata: Option<(&'static str, String)>,
-    /// Its greatest size.
+    /// Largest possible size in bytes.
     pub(super) bytes: u64,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Upload<'a> {
     progress: &'a dyn Progress,
     part: usize,
     buffer: Vec<u8>,
-    /// Known once the first part is sent. An object of one part needs none.
+    /// Id of the upload, once the first part is sent. An object of one part needs none.
     id: Option<String>,
     sending: VecDeque<JoinHandle<Result<CompletedPart>>>,
     sent: Vec<CompletedPart>,
@@ -84,7 +84,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Makes the object from all bytes that were written.
+    /// Creates the object from all written bytes.
     pub(super) fn finish(mut self) -> Result<()> {
         if self.id.is_none() {
             return self.put_whole();
@@ -114,7 +114,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Sends an object of a single part with one request.
+    /// Uploads an object of a single part with one request.
     fn put_whole(&mut self) -> Result<()> {
         let (none, version) = self.conditions();
         let put = self.s3.client().put_object();
@@ -186,7 +186,7 @@ impl<'a> Upload<'a> {
         })
     }
 
-    /// Waits for the first of the parts that are being sent.
+    /// Waits for the oldest running part.
     fn receive(&mut self) -> Result<()> {
         let Some(mut part) = self.sending.pop_front() else {
             return Ok(());
@@ -202,7 +202,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// `If-None-Match` and `If-Match`.
+    /// Values of the headers `If-None-Match` and `If-Match`.
     fn conditions(&self) -> (Option<String>, Option<String>) {
         match self.put.precondition {
             Precondition::Absent => (Some("*".to_owned()), None),
@@ -254,7 +254,7 @@ impl Drop for Upload<'_> {
         let abort = abort.bucket(self.put.uri.bucket()).key(self.put.uri.key()).upload_id(id);
         let sending = std::mem::take(&mut self.sending);
         self.s3.runtime().block_on(async {
-            // A part that S3 stores after the abort would stay, and cost money.
+            // A part that arrives after the abort would stay, and cost money.
             let end = Instant::now() + ABORT_TIMEOUT;
             for mut part in sending {
                 if timeout_at(end, &mut part).await.is_err() {

@@ -1,4 +1,4 @@
-//! Endpoints as AWS describes them, with what they run on and how they are scaled.
+//! Descriptions of endpoints, with their instances and scaling.
 
 use serde_json::{Value, json};
 
@@ -7,51 +7,51 @@ use crate::control_plane::{ControlPlane, seconds};
 use crate::error::Result;
 use crate::service::Service;
 
-/// Pages of names that are looked at: of 100 each.
+/// Number of pages of names that are read, of 100 names each.
 const PAGES: usize = 10;
 
 /// An endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointStatus {
-    /// Its name.
+    /// Name of the endpoint.
     pub name: String,
     /// `InService`, `Failed`, `Updating` and so on.
     pub status: String,
-    /// Why it, or its last update, failed.
+    /// Reason why the endpoint or its last update failed.
     pub failure: Option<String>,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created: Option<f64>,
-    /// When it was changed last.
+    /// Time of the last change, in seconds since 1970.
     pub modified: Option<f64>,
-    /// Where an asynchronous endpoint puts its answers.
+    /// Prefix of the answers of an asynchronous endpoint.
     pub async_output: Option<String>,
-    /// Its variants.
+    /// Variants of the endpoint.
     pub variants: Vec<VariantStatus>,
 }
 
 /// A variant of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VariantStatus {
-    /// Its name.
+    /// Name of the variant.
     pub name: String,
-    /// The model's name.
+    /// Name of the model.
     pub model: String,
-    /// Its weight in the sum of all weights is its share of the requests.
+    /// Weight. The variant's share of the requests is its weight divided by the sum of all weights.
     pub weight: Option<f64>,
-    /// The type of its instances.
+    /// Type of the instances.
     pub instance_type: Option<String>,
-    /// How many instances there are, and how many there shall be.
+    /// Current and desired number of instances.
     pub instances: Option<(u64, u64)>,
-    /// Memory in MB, most requests at a time, and those that are kept ready.
+    /// Memory in MB, largest number of concurrent requests, and provisioned concurrency.
     pub serverless: Option<(u64, u64, Option<u64>)>,
-    /// Fewest and most instances of its autoscaling.
+    /// Smallest and largest number of instances of the autoscaling.
     pub scaling: Option<(u64, u64)>,
 }
 
-/// Names of the account's endpoints, the newest first. No more than 1,000 are looked at.
+/// Names of the account's endpoints, the newest first, at most 1,000.
 ///
 /// # Errors
-/// Where AWS refuses the call.
+/// If AWS refuses the call.
 pub fn names(control_plane: &ControlPlane, status: Option<&str>) -> Result<Vec<String>> {
     let mut body = json!({"SortBy": "CreationTime", "SortOrder": "Descending", "MaxResults": 100});
     if let Some(status) = status {
@@ -64,10 +64,10 @@ pub fn names(control_plane: &ControlPlane, status: Option<&str>) -> Result<Vec<S
     Ok(names.map(str::to_owned).collect())
 }
 
-/// An endpoint, if there is one of this name.
+/// The endpoint with this name, if it exists.
 ///
 /// # Errors
-/// Where AWS refuses a call.
+/// If AWS refuses a call.
 pub fn describe(control_plane: &ControlPlane, name: &str) -> Result<Option<EndpointStatus>> {
     let call = |operation: &str, body: Value| match control_plane.call(
         Service::SageMaker,

@@ -19,7 +19,7 @@ pub enum JobKind {
 impl JobKind {
     const ALL: [Self; 2] = [Self::Training, Self::Transform];
 
-    /// The word for people.
+    /// The word in messages.
     pub fn word(self) -> &'static str {
         match self {
             Self::Training => "training",
@@ -27,7 +27,7 @@ impl JobKind {
         }
     }
 
-    /// AWS's word in the names of calls and fields.
+    /// The word in AWS's names of calls and fields.
     fn word_in_calls(self) -> &'static str {
         match self {
             Self::Training => "Training",
@@ -35,12 +35,12 @@ impl JobKind {
         }
     }
 
-    /// The name of a field.
+    /// The name of an AWS field that begins with the kind.
     fn field(self, rest: &str) -> String {
         format!("{}{rest}", self.word_in_calls())
     }
 
-    /// The group of CloudWatch that such jobs log to.
+    /// The CloudWatch log group of such jobs.
     pub fn log_group(self) -> &'static str {
         match self {
             Self::Training => "/aws/sagemaker/TrainingJobs",
@@ -52,33 +52,33 @@ impl JobKind {
 /// A job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// Its kind.
+    /// Kind of the job.
     pub kind: JobKind,
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// How far it is.
+    /// Status of the job.
     pub status: JobStatus,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created: Option<f64>,
-    /// When it ended.
+    /// Time of the end, in seconds since 1970.
     pub ended: Option<f64>,
-    /// Why it failed.
+    /// Reason of a failure.
     pub failure: Option<String>,
-    /// The type of its instances, and how many; where it was described.
+    /// Type and number of the instances, if the job was described.
     pub instances: Option<(String, u64)>,
 }
 
-/// The newest jobs of the account, so many of each kind at most: 100, where more are wanted.
+/// The newest jobs of the account, at most `limit` of each kind, up to 100.
 ///
 /// # Errors
-/// Where AWS refuses a call.
-pub fn jobs(control_plane: &ControlPlane, most: usize) -> Result<Vec<Job>> {
+/// If AWS refuses the call.
+pub fn jobs(control_plane: &ControlPlane, limit: usize) -> Result<Vec<Job>> {
     let mut all = Vec::new();
     for kind in JobKind::ALL {
         let body = json!({
             "SortBy": "CreationTime",
             "SortOrder": "Descending",
-            "MaxResults": most.clamp(1, 100),
+            "MaxResults": limit.clamp(1, 100),
         });
         let operation = format!("List{}Jobs", kind.word_in_calls());
         let answer = control_plane.call(Service::SageMaker, &operation, &body)?;
@@ -110,10 +110,10 @@ impl Job {
         }
     }
 
-    /// The jobs of a name: there may be one of each kind.
+    /// The jobs with this name. There may be one of each kind.
     ///
     /// # Errors
-    /// Where AWS refuses a call.
+    /// If AWS refuses a call.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Vec<Self>> {
         let mut found = Vec::new();
         for kind in JobKind::ALL {
@@ -128,10 +128,10 @@ impl Job {
         Ok(found)
     }
 
-    /// Asks AWS to stop the job. What it has done by then stays.
+    /// Asks AWS to stop the job. Its finished work stays.
     ///
     /// # Errors
-    /// Where the job has ended, or AWS refuses the call.
+    /// If the job has ended, or AWS refuses the call.
     pub fn stop(&self, control_plane: &ControlPlane) -> Result<()> {
         if self.status.has_ended() {
             return Err(Error::Failed(format!(

@@ -1,4 +1,4 @@
-//! The log of an endpoint or a job: its last lines, and those that come.
+//! The log of an endpoint or a job: its last lines, and new ones.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -11,17 +11,17 @@ use crate::error::Result;
 use crate::polling::Polling;
 use crate::service::Service;
 
-/// How far back lines are looked for, in milliseconds: an hour, a day, a month.
+/// Periods in which lines are searched, in milliseconds: an hour, a day, a month.
 const BACK: [u64; 3] = [3_600_000, 86_400_000, 30 * 86_400_000];
 
 /// A line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// When it was written, in milliseconds since 1970.
+    /// Time of the line, in milliseconds since 1970.
     pub time: u64,
-    /// The stream that it is in: a variant and its instance, or a job's instance.
+    /// Stream of the line: a variant and its instance, or a job's instance.
     pub stream: String,
-    /// The line.
+    /// Text of the line.
     pub text: String,
 }
 
@@ -29,11 +29,11 @@ pub struct LogLine {
 pub struct Logs<'a> {
     control_plane: &'a ControlPlane,
     group: String,
-    /// How the names of its streams begin.
+    /// Prefix of the names of the streams.
     prefix: Option<String>,
-    /// Lines of this time and later are to come, in milliseconds since 1970.
+    /// Earliest time of the next lines, in milliseconds since 1970.
     from: u64,
-    /// Lines of that very time that were seen already.
+    /// Ids of the lines of exactly that time that were read already.
     seen: BTreeSet<String>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Logs<'a> {
         Self::new(control_plane, format!("/aws/sagemaker/Endpoints/{endpoint}"), None)
     }
 
-    /// The log of a job, which is in a group with others.
+    /// The log of a job. All jobs of a kind share a log group.
     pub fn of_job(control_plane: &'a ControlPlane, group: &str, job: &str) -> Self {
         Self::new(control_plane, group.to_owned(), Some(format!("{job}/")))
     }
@@ -52,19 +52,19 @@ impl<'a> Logs<'a> {
         Self { control_plane, group, prefix, from: 0, seen: BTreeSet::new() }
     }
 
-    /// The last lines, so many at most.
+    /// The last lines, at most `limit`.
     ///
     /// # Errors
-    /// Where a call fails. What has not begun to log has no lines.
-    pub fn last(&mut self, most: usize) -> Result<Vec<LogLine>> {
+    /// If a call fails. A log that does not exist yet has no lines.
+    pub fn last(&mut self, limit: usize) -> Result<Vec<LogLine>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let periods: &[u64] = if most == 0 { &[] } else { &BACK };
+        let periods: &[u64] = if limit == 0 { &[] } else { &BACK };
         for back in periods {
             self.from = now.saturating_sub(*back);
             let mut last = VecDeque::new();
             let _ = self.read(&mut |line| {
-                if last.len() == most {
+                if last.len() == limit {
                     last.pop_front();
                 }
                 last.push_back(line);
@@ -78,10 +78,10 @@ impl<'a> Logs<'a> {
         Ok(Vec::new())
     }
 
-    /// Hands over each line as it comes, until `line` breaks off or the user wants to stop.
+    /// Passes each new line to `line`, until it breaks or the user interrupts.
     ///
     /// # Errors
-    /// Where a call fails, and [`Error::Interrupted`](crate::Error::Interrupted).
+    /// If a call fails, and [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn follow(
         &mut self,
         polling: Polling<'_>,
@@ -95,7 +95,7 @@ impl<'a> Logs<'a> {
         }
     }
 
-    /// Hands over the lines that have come since the last call.
+    /// Passes the lines since the last call to `line`.
     fn read(
         &mut self,
         line: &mut dyn FnMut(LogLine) -> ControlFlow<()>,
@@ -125,7 +125,7 @@ impl<'a> Logs<'a> {
         }
     }
 
-    /// The line of an event, unless it was there before.
+    /// The line of an event, unless it was read already.
     fn new_line(&mut self, event: &Value) -> Option<LogLine> {
         let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
         let time = event["timestamp"].as_u64().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The last hour of an endpoint's variants, from CloudWatch.
+//! Metrics of the last hour of an endpoint's variants, from CloudWatch.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,13 +8,13 @@ use crate::control_plane::ControlPlane;
 use crate::error::Result;
 use crate::service::Service;
 
-/// Seconds that are looked at.
+/// Period of the metrics in seconds.
 const HOUR: u64 = 3600;
 
-/// Queries of one call; AWS allows 500.
+/// Number of queries in one call. AWS allows 500.
 const QUERIES: usize = 500;
 
-/// What is asked of each variant: a metric, and what of it.
+/// Metrics of each variant, with their statistics.
 const METRICS: [(&str, &str); 6] = [
     ("Invocations", "Sum"),
     ("ModelLatency", "Average"),
@@ -24,28 +24,28 @@ const METRICS: [(&str, &str); 6] = [
     ("Invocation5XXErrors", "Sum"),
 ];
 
-/// The last hour of a variant. What nothing was measured of is absent.
+/// Metrics of the last hour of a variant; `None` without measurements.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LastHour {
-    /// Requests.
+    /// Number of requests.
     pub invocations: Option<f64>,
-    /// Mean seconds in the container. Where the hour lies in two periods, it is the larger of their
-    /// means.
+    /// Mean latency of the container in seconds. If the hour spans two periods, it is the larger of
+    /// their means.
     pub model_latency: Option<f64>,
-    /// Seconds in the container that 99 of 100 requests of such a period do not exceed.
+    /// 99th percentile of the container's latency in seconds, over such a period.
     pub model_latency_p99: Option<f64>,
-    /// Mean seconds that SageMaker adds, in the same way.
+    /// Mean latency in seconds that SageMaker adds, computed the same way.
     pub overhead_latency: Option<f64>,
-    /// Requests that were refused.
+    /// Number of requests with a client error.
     pub client_errors: Option<f64>,
-    /// Requests that failed.
+    /// Number of requests with a server error.
     pub server_errors: Option<f64>,
 }
 
-/// The last hour of variants, which are given by their endpoint and their name.
+/// The metrics of the given variants. Each is an endpoint's name and a variant's name.
 ///
 /// # Errors
-/// Where AWS refuses the call.
+/// If AWS refuses the call.
 pub fn measure(control_plane: &ControlPlane, variants: &[(&str, &str)]) -> Result<Vec<LastHour>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut all = Vec::new();
@@ -53,7 +53,7 @@ pub fn measure(control_plane: &ControlPlane, variants: &[(&str, &str)]) -> Resul
         let body = json!({
             "MetricDataQueries": queries(some),
             "StartTime": now.saturating_sub(HOUR),
-            // The end is not included.
+            // AWS excludes the end itself.
             "EndTime": now + 1,
         });
         let answer = control_plane.call(Service::CloudWatch, "GetMetricData", &body)?;
@@ -100,11 +100,11 @@ fn last_hour(answer: &Value, variant: usize) -> LastHour {
         let values = found.and_then(|result| result["Values"].as_array());
         values.into_iter().flatten().filter_map(Value::as_f64).collect()
     };
-    // An hour may lie in two periods. Their means have no common mean without their counts: the
+    // The hour may span two periods. Without their counts, two means have no common mean, so the
     // larger one is taken.
     let sum = |metric| Some(values(metric)).filter(|it| !it.is_empty()).map(|it| it.iter().sum());
     let most = |metric| values(metric).into_iter().reduce(f64::max);
-    // Latencies come in microseconds.
+    // CloudWatch gives latencies in microseconds.
     let seconds = |metric| most(metric).map(|microseconds| microseconds / 1e6);
     LastHour {
         invocations: sum(0),

@@ -1,4 +1,4 @@
-//! What runs in the account, and how it does: endpoints with their last hour, jobs, and logs.
+//! Status of the account: endpoints with their last hour, jobs, and logs.
 
 mod endpoints;
 mod jobs;

@@ -1,5 +1,4 @@
-//! Training on several processes: the estimator's `distribution`, and the hyperparameters that tell
-//! the container of it.
+//! Distributed training: the estimator's `distribution`, and its hyperparameters for the container.
 
 use std::str::FromStr;
 
@@ -8,11 +7,11 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// The instances that the data parallel library of SageMaker knows.
+/// Instance types that SageMaker's data parallel library supports.
 const SMDISTRIBUTED_INSTANCES: [&str; 4] =
     ["ml.p3.16xlarge", "ml.p3dn.24xlarge", "ml.p4d.24xlarge", "ml.p4de.24xlarge"];
 
-/// How the processes of a job work together.
+/// Distribution of a job's processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distribution {
@@ -24,15 +23,15 @@ pub struct Distribution {
     pub mpi: Option<Mpi>,
 }
 
-/// SageMaker's own library.
+/// Settings of SageMaker's own library.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Smdistributed {
-    /// Each process has the whole model.
+    /// Data parallelism: each process has the whole model.
     pub dataparallel: DataParallel,
 }
 
-/// Each process has the whole model.
+/// Settings of data parallelism.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataParallel {
@@ -42,7 +41,7 @@ pub struct DataParallel {
     pub custom_mpi_options: String,
 }
 
-/// A way that has no settings.
+/// A distribution without settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enabled {
@@ -50,13 +49,13 @@ pub struct Enabled {
     pub enabled: bool,
 }
 
-/// `mpirun`.
+/// Settings of `mpirun`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mpi {
     /// Whether it is used.
     pub enabled: bool,
-    /// Processes on each instance; one where none is given.
+    /// Number of processes on each instance; one by default.
     pub processes_per_host: Option<u32>,
     /// Options of `mpirun`.
     pub custom_mpi_options: String,
@@ -65,7 +64,7 @@ pub struct Mpi {
 impl FromStr for Distribution {
     type Err = String;
 
-    /// The way of a name, with its usual settings.
+    /// Parses the name of a distribution, which gets its default settings.
     fn from_str(name: &str) -> Result<Self, String> {
         let mut distribution = Self::default();
         match name {
@@ -82,7 +81,7 @@ impl FromStr for Distribution {
 }
 
 impl Distribution {
-    /// The hyperparameters that the estimator adds.
+    /// The hyperparameters of the estimator.
     pub(super) fn hyperparameters(
         &self,
         instance_type: &str,

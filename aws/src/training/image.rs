@@ -1,15 +1,15 @@
 //! The images of HuggingFace's training containers.
 //!
 //! Versions and registries are those of the SageMaker Python SDK's
-//! `image_uri_config/huggingface.json`; a test compares them with what that SDK answers.
+//! `image_uri_config/huggingface.json`. A test compares the result with that of the SDK.
 
 use crate::error::{Error, Result};
 use crate::service::domain;
 
-/// A container: transformers, PyTorch, Python, and the rest of its tag.
+/// A container: versions of transformers, PyTorch and Python, and the rest of its tag.
 type Container = (&'static str, &'static str, &'static str, &'static str);
 
-/// Every container, oldest first.
+/// All containers, the oldest first.
 #[rustfmt::skip]
 const CONTAINERS: [Container; 18] = [
     ("4.4.2",  "1.6.0",  "py36",  ""),
@@ -32,7 +32,7 @@ const CONTAINERS: [Container; 18] = [
     ("4.56.2", "2.8.0",  "py312", "-cu129-ubuntu22.04"),
 ];
 
-/// The accounts that hold the images in regions with an account of their own.
+/// Accounts of the images in regions that have their own.
 const REGISTRIES: [(&str, &str); 19] = [
     ("af-south-1", "626614931356"),
     ("ap-east-1", "871362719292"),
@@ -54,13 +54,13 @@ const REGISTRIES: [(&str, &str); 19] = [
     ("us-iso-east-1", "886529160074"),
     ("us-isob-east-1", "094389454867"),
 ];
-/// The account that holds them in most regions.
+/// Account of the images in all other regions.
 const USUAL_REGISTRY: &str = "763104351884";
 
-/// The image of a HuggingFace training container, on GPUs.
+/// The image of a HuggingFace training container for GPUs.
 ///
 /// # Errors
-/// Where there is no such container. The error lists the containers.
+/// If there is no such container. The error lists the containers.
 pub(super) fn training_image(
     region: &str,
     transformers: &str,
@@ -73,7 +73,7 @@ pub(super) fn training_image(
                 || version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('.'))
         })
     };
-    // The newest that fits. A version may be given by its first parts.
+    // Takes the newest matching container. A version may be given by its first parts.
     let found = CONTAINERS.iter().rev().find(|container| {
         fits(Some(transformers), container.0)
             && fits(pytorch, container.1)
@@ -106,7 +106,7 @@ pub(super) fn training_image(
     ))
 }
 
-/// The containers, a line each.
+/// The containers, one per line.
 fn table() -> String {
     let row = |(transformers, pytorch, python): (&str, &str, &str)| {
         format!("  {transformers:<12}  {pytorch:<7}  {python}\n")

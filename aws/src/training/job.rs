@@ -1,4 +1,4 @@
-//! A training job: how it is started and followed, and what it leaves.
+//! A training job: its start, its progress and its artifact.
 
 use serde_json::{Value, json};
 
@@ -9,16 +9,16 @@ use crate::job_status::JobStatus;
 use crate::polling::Polling;
 use crate::service::Service;
 
-/// A training job, as AWS describes it.
+/// Description of a training job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingJob {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// How far it is.
+    /// Status of the job.
     pub status: JobStatus,
     /// The detailed state, such as `Downloading` or `Training`.
     pub secondary_status: String,
-    /// Why it failed, where it did.
+    /// Reason of a failure.
     pub failure_reason: Option<String>,
     /// `s3://` URL of the model: an object, or with [`Compression::None`] a prefix.
     pub artifact: Option<String>,
@@ -36,20 +36,19 @@ pub enum Compression {
 }
 
 impl TrainingJob {
-    /// Starts a job, with the body that [`TrainingSpec::request`](super::TrainingSpec::request)
-    /// gives.
+    /// Starts a job with the body from [`TrainingSpec::request`](super::TrainingSpec::request).
     ///
     /// # Errors
-    /// Where AWS refuses the call.
+    /// If AWS refuses the call.
     pub fn create(control_plane: &ControlPlane, request: &Value) -> Result<()> {
         control_plane.call(Service::SageMaker, "CreateTrainingJob", request)?;
         Ok(())
     }
 
-    /// The job of a name.
+    /// The job with this name.
     ///
     /// # Errors
-    /// Where there is no such job, or the call fails.
+    /// If there is no such job, or the call fails.
     pub fn describe(control_plane: &ControlPlane, name: &str) -> Result<Self> {
         Self::find(control_plane, name)?.ok_or_else(|| {
             Error::Failed(format!(
@@ -59,10 +58,10 @@ impl TrainingJob {
         })
     }
 
-    /// The job of a name, if it exists.
+    /// The job with this name, if it exists.
     ///
     /// # Errors
-    /// Where the call fails.
+    /// If the call fails.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Option<Self>> {
         let body = json!({"TrainingJobName": name});
         match control_plane.call(Service::SageMaker, "DescribeTrainingJob", &body) {
@@ -72,19 +71,19 @@ impl TrainingJob {
         }
     }
 
-    /// Waits until the job has ended, in whatever way.
+    /// Waits until the job has ended.
     ///
     /// # Errors
-    /// As [`describe`](Self::describe), and [`Error::Interrupted`].
+    /// Those of [`describe`](Self::describe), and [`Error::Interrupted`].
     pub fn wait(control_plane: &ControlPlane, name: &str, polling: Polling<'_>) -> Result<Self> {
         Self::poll(control_plane, name, polling, &mut || {})
     }
 
-    /// As [`wait`](Self::wait), and hands over the lines of the job's log. A log that cannot be
-    /// read is noted, and the waiting goes on.
+    /// Waits like [`wait`](Self::wait), and passes the lines of the job's log to `line`. A log that
+    /// cannot be read is reported, and the wait goes on.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
+    /// Those of [`wait`](Self::wait).
     pub fn follow(
         control_plane: &ControlPlane,
         name: &str,
@@ -99,7 +98,7 @@ impl TrainingJob {
             }
         };
         let job = Self::poll(control_plane, name, polling, &mut read_log)?;
-        // The last lines, with the reason of a failure among them, arrive after the job's end.
+        // The last lines, which contain the reason of a failure, arrive after the job's end.
         if polling.pause().is_ok() {
             read_log();
         }

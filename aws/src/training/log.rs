@@ -1,4 +1,4 @@
-//! The log of a training job, and the metrics in it.
+//! The log of a training job, and its metrics.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use crate::error::Result;
 use crate::service::Service;
 use crate::status::JobKind;
 
-/// Reads a job's log, of all its instances.
-pub struct JobLog<'a> {
+/// Reads the log of a job from all its instances.
+pub(super) struct JobLog<'a> {
     control_plane: &'a ControlPlane,
     job: &'a str,
-    /// The token of the next line of each stream.
+    /// Token of the next line, for each stream.
     streams: BTreeMap<String, Option<String>>,
 }
 
 impl<'a> JobLog<'a> {
-    /// The log of a job, from its start.
-    pub fn new(control_plane: &'a ControlPlane, job: &'a str) -> Self {
+    /// The log of a job from its start.
+    pub(super) fn new(control_plane: &'a ControlPlane, job: &'a str) -> Self {
         Self { control_plane, job, streams: BTreeMap::new() }
     }
 
-    /// Hands over every line that has come since the last call.
+    /// Passes every new line to `line`.
     ///
     /// # Errors
-    /// Where a call fails. A job that has not begun to log has no lines.
-    pub fn read(&mut self, line: &mut dyn FnMut(&str)) -> Result<()> {
+    /// If a call fails. A job that has not begun to log has no lines.
+    pub(super) fn read(&mut self, line: &mut dyn FnMut(&str)) -> Result<()> {
         let body = json!({
             "logGroupName": JobKind::Training.log_group(),
             "logStreamNamePrefix": format!("{}/", self.job),
@@ -69,7 +69,7 @@ fn read_stream(
         for event in answer["events"].as_array().into_iter().flatten() {
             line(event["message"].as_str().unwrap_or_default());
         }
-        // At the end of the stream, AWS returns the same token.
+        // AWS returns the same token at the end of the stream.
         let next = answer["nextForwardToken"].as_str().map(str::to_owned);
         if next.is_none() || next == *token {
             return Ok(());
@@ -79,7 +79,7 @@ fn read_stream(
 }
 
 /// The metrics in a line of a transformers training log: `{'loss': 2.31, 'epoch': 0.5}`, or
-/// `eval_rouge1 = 45.2` as the script prints at its end.
+/// `eval_rouge1 = 45.2` at the end of the script.
 pub fn metrics(line: &str) -> Vec<(String, f64)> {
     let line = line.trim();
     if let (Some(start), Some(end)) = (line.find('{'), line.rfind('}'))

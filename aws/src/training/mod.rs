@@ -1,4 +1,4 @@
-//! Training jobs: what they are asked for, how they are followed, and what they leave.
+//! Training jobs: their settings, start, log and artifact.
 
 mod distribution;
 mod image;
@@ -10,7 +10,7 @@ mod spec;
 
 pub use distribution::{DataParallel, Distribution, Enabled, Mpi, Smdistributed};
 pub use job::{Compression, TrainingJob};
-pub use log::{JobLog, metrics};
+pub use log::metrics;
 pub use source::pack;
 pub use spec::{
     CHECKPOINT_LOCAL_PATH, GitConfig, INSTANCE_COUNT, MAX_RUN, TrainingSpec, VOLUME_SIZE,

@@ -1,11 +1,11 @@
-//! JSON as Python's `json.dumps` writes it: the estimator encodes hyperparameters with it, and
+//! JSON in the form of Python's `json.dumps`. The estimator encodes hyperparameters with it, and
 //! training scripts see the text.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// The text of a value.
+/// The JSON text of a value.
 pub(super) fn dumps(value: &Value) -> String {
     match value {
         Value::Null | Value::Bool(_) => value.to_string(),
@@ -23,7 +23,7 @@ pub(super) fn dumps(value: &Value) -> String {
     }
 }
 
-/// Shortest digits, in positional notation from 1e-4 up to 1e16.
+/// Shortest digits that give the same number, in positional notation from 1e-4 up to 1e16.
 fn float(value: f64) -> String {
     if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
         return format!("{value:?}");
@@ -35,7 +35,7 @@ fn float(value: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
 }
 
-/// Only ASCII, the rest in UTF-16 escapes.
+/// A string in ASCII, with UTF-16 escapes for other characters.
 fn string(text: &str) -> String {
     let mut out = String::new();
     for character in Value::from(text).to_string().chars() {

@@ -1,4 +1,4 @@
-//! Training scripts, packed as the training toolkit unpacks them.
+//! Training scripts, packed for the training toolkit.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,11 +10,11 @@ use tar::{Builder, Header};
 
 use crate::error::{Error, Result};
 
-/// Packs a folder as a `sourcedir.tar.gz`, or the one file `entry_point` where `folder` is `None`.
-/// Names are relative to the folder, and the same files give the same bytes.
+/// Packs a folder as a `sourcedir.tar.gz`; if `folder` is `None`, packs the single file
+/// `entry_point`. Names are relative to the folder. The same files give the same bytes.
 ///
 /// # Errors
-/// Where the entry point does not exist, or a file cannot be read.
+/// If the entry point does not exist, or a file cannot be read.
 pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<()> {
     let entry =
         folder.map_or_else(|| PathBuf::from(entry_point), |folder| folder.join(entry_point));
@@ -50,7 +50,7 @@ pub fn pack(folder: Option<&Path>, entry_point: &str, to: impl Write) -> Result<
     gzip.finish().and_then(|mut to| to.flush()).map_err(failed)
 }
 
-/// Lists every file below a folder, with its path from there. Skips `.git`.
+/// Lists all files below a folder, with their relative paths. Skips `.git`.
 fn list(folder: &Path, inside: &Path, files: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

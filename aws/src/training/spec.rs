@@ -1,4 +1,4 @@
-//! What a training job is asked for: the settings of the HuggingFace estimator, under its names.
+//! The settings of a training job, with the names of SageMaker's HuggingFace estimator.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,48 +14,47 @@ use crate::error::{Error, Result};
 use crate::names::{job_name_at, require_job_name};
 use crate::tags::tags;
 
-/// The settings of a training job, as the HuggingFace estimator of SageMaker's Python SDK has them.
+/// The settings of a training job: those of the HuggingFace estimator of SageMaker's Python SDK.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingSpec {
     /// Name of the job.
     pub job_name: Option<String>,
-    /// The role that the job runs as, by its ARN.
+    /// ARN of the role that the job runs as.
     pub role: Option<String>,
-    /// An image, in place of HuggingFace's.
+    /// Image in place of HuggingFace's.
     pub image_uri: Option<String>,
     /// Version of transformers in HuggingFace's image.
     pub transformers_version: Option<String>,
-    /// Version of PyTorch there; the newest where none is given.
+    /// Version of PyTorch in HuggingFace's image; the newest by default.
     pub pytorch_version: Option<String>,
-    /// Python there, as `py36`.
+    /// Version of Python in HuggingFace's image, such as `py36`.
     pub py_version: Option<String>,
-    /// The script that is run, below `source_dir`; or its path, where it is the only one.
+    /// Script that is run, relative to `source_dir`; without `source_dir` its path.
     pub entry_point: Option<String>,
-    /// A local folder of scripts; within the repository where `git_config` is given.
+    /// Local folder of scripts; with `git_config` a folder in the repository.
     pub source_dir: Option<PathBuf>,
-    /// A repository that the scripts come from.
+    /// Git repository with the scripts.
     pub git_config: Option<GitConfig>,
-    /// `s3://` prefix that the packed scripts are put below; `output_path` where none is given.
+    /// `s3://` prefix of the packed scripts; `output_path` by default.
     pub code_location: Option<String>,
-    /// `s3://` prefix that the model is put below.
+    /// `s3://` prefix of the model.
     pub output_path: Option<String>,
-    /// The instances.
+    /// Type of the instances.
     pub instance_type: Option<String>,
-    /// How many of them; [`INSTANCE_COUNT`] where it is not given.
+    /// Number of instances; [`INSTANCE_COUNT`] by default.
     pub instance_count: Option<u32>,
-    /// Disk of each, in GB; [`VOLUME_SIZE`] where it is not given.
+    /// Disk size of each instance in GB; [`VOLUME_SIZE`] by default.
     pub volume_size: Option<u32>,
-    /// Seconds that the job may run; [`MAX_RUN`] where it is not given.
+    /// Longest run of the job in seconds; [`MAX_RUN`] by default.
     pub max_run: Option<u32>,
-    /// Take instances that may be taken away, for less.
+    /// Whether to take spot instances, which cost less and may be taken away.
     pub use_spot_instances: bool,
-    /// Seconds for waiting and running on such instances.
+    /// Longest time in seconds to wait for spot instances and run on them.
     pub max_wait: Option<u32>,
-    /// `s3://` prefix that checkpoints are kept below, so that a job goes on after it lost its
-    /// instance.
+    /// `s3://` prefix of checkpoints, from which a job continues after it loses its instance.
     pub checkpoint_s3_uri: Option<String>,
-    /// Where the container has them; [`CHECKPOINT_LOCAL_PATH`] where it is not given.
+    /// Folder of the checkpoints in the container; [`CHECKPOINT_LOCAL_PATH`] by default.
     pub checkpoint_local_path: Option<String>,
     /// Channels: names, and the `s3://` prefixes of their data.
     pub inputs: BTreeMap<String, String>,
@@ -65,69 +64,69 @@ pub struct TrainingSpec {
     pub environment: BTreeMap<String, String>,
     /// Tags of the job.
     pub tags: BTreeMap<String, String>,
-    /// Metrics that AWS itself shall find in the log: names and regular expressions.
+    /// Metrics that AWS extracts from the log: names and regular expressions.
     pub metric_definitions: BTreeMap<String, String>,
     /// Subnets of the job's own network.
     pub subnets: Vec<String>,
-    /// Security groups there.
+    /// Security groups of the job's own network.
     pub security_group_ids: Vec<String>,
-    /// How the processes of several GPUs or instances work together.
+    /// Distribution over several GPUs or instances.
     pub distribution: Option<Distribution>,
     /// `false` leaves out SageMaker's debugger, which the estimator configures to collect nothing.
     pub debugger_hook_config: Option<bool>,
-    /// Key that encrypts the model and what else the job leaves.
+    /// KMS key that encrypts the model and other outputs of the job.
     pub output_kms_key: Option<String>,
-    /// Key that encrypts the instances' disks.
+    /// KMS key that encrypts the instances' disks.
     pub volume_kms_key: Option<String>,
-    /// Seconds that the instances are kept for a next job, and billed.
+    /// Time in seconds for which the instances are kept, and billed, after the job.
     pub keep_alive_period_in_seconds: Option<u32>,
-    /// Encrypt what instances send each other.
+    /// Whether the traffic between instances is encrypted.
     pub encrypt_inter_container_traffic: bool,
-    /// Let the container reach nothing but its channels.
+    /// Whether the container has no network except its channels.
     pub enable_network_isolation: bool,
-    /// How often AWS starts the job again after a fault of its own.
+    /// Number of times that AWS restarts the job after an internal fault.
     pub max_retry_attempts: Option<u32>,
-    /// How data reaches the container: `File`, `FastFile` or `Pipe`.
+    /// Input mode of the data: `File`, `FastFile` or `Pipe`.
     pub input_mode: Option<String>,
-    /// Leave the model as files below a prefix, not as a `model.tar.gz`.
+    /// Whether the model is left as files below a prefix in place of a `model.tar.gz`.
     pub disable_output_compression: bool,
 }
 
-/// A repository, and which of its commits.
+/// A git repository with a branch or commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GitConfig {
-    /// Its URL.
+    /// URL of the repository.
     pub repo: String,
-    /// A branch or tag; the default one where none is given.
+    /// Branch or tag; the default branch if it is `None`.
     pub branch: Option<String>,
-    /// A commit there.
+    /// Commit.
     pub commit: Option<String>,
 }
 
-/// Instances of a job that does not say how many.
+/// Default number of instances.
 pub const INSTANCE_COUNT: u32 = 1;
-/// Disk of each instance in GB, where the job does not say.
+/// Default disk size of each instance in GB.
 pub const VOLUME_SIZE: u32 = 30;
-/// Seconds that a job may run, where it does not say: a day.
+/// Default limit of a job's run in seconds: a day.
 pub const MAX_RUN: u32 = 24 * 60 * 60;
-/// Where a container has its checkpoints, unless the job says otherwise.
+/// Default folder of the checkpoints in a container.
 pub const CHECKPOINT_LOCAL_PATH: &str = "/opt/ml/checkpoints";
 
-/// Where the channel of the scripts has them.
+/// Path of the packed scripts in the container, if they come in a channel.
 const CODE_PATH: &str = "/opt/ml/input/data/code/sourcedir.tar.gz";
 
-/// Tags that record where the scripts came from.
+/// Tags that record the source of the scripts.
 const REPO_TAG: &str = "epitome:git-repo";
 const COMMIT_TAG: &str = "epitome:git-commit";
 
 impl TrainingSpec {
-    /// Names the job after the time, where it has no name.
+    /// Gives a job without a name one that contains the time.
     pub fn name_after(&mut self, now: SystemTime) {
         self.job_name.get_or_insert_with(|| job_name_at("summarization", now));
     }
 
-    /// Records the commit that the scripts were taken from, as tags of the job.
+    /// Records the commit of the scripts in tags of the job.
     pub fn record_commit(&mut self, repo: &str, commit: &str) {
         self.tags.insert(REPO_TAG.into(), repo.into());
         self.tags.insert(COMMIT_TAG.into(), commit.into());
@@ -136,17 +135,17 @@ impl TrainingSpec {
     /// The name of the job.
     ///
     /// # Errors
-    /// Where it has none, or one that AWS does not allow.
+    /// If it has none, or AWS does not allow it.
     pub fn name(&self) -> Result<&str> {
         let name = required(&self.job_name, "job_name")?;
         require_job_name(name)?;
         Ok(name)
     }
 
-    /// `s3://` URL of the packed scripts.
+    /// The `s3://` URL of the packed scripts.
     ///
     /// # Errors
-    /// Where nothing says where to put them.
+    /// If nothing says where to put them.
     pub fn source_url(&self) -> Result<String> {
         let location = match &self.code_location {
             Some(location) => location,
@@ -159,7 +158,7 @@ impl TrainingSpec {
     /// The body of CreateTrainingJob.
     ///
     /// # Errors
-    /// Where something needed is missing, or cannot be.
+    /// If a required setting is missing, or a setting is invalid.
     pub fn request(&self, region: &str) -> Result<Value> {
         let output = required(&self.output_path, "output_path")?;
         s3("output_path", output)?;
@@ -195,7 +194,7 @@ impl TrainingSpec {
             "StoppingCondition": self.stopping()?,
             "HyperParameters": self.hyperparameters(region)?,
             "InputDataConfig": self.channels()?,
-            // The estimator's own: no profiler runs.
+            // The estimator's default: no profiler runs.
             "ProfilerConfig": {"DisableProfiler": true},
         });
         if let Some(key) = &self.output_kms_key {
@@ -212,7 +211,7 @@ impl TrainingSpec {
         }
         let mut add = |name: &str, value: Value| request[name] = value;
         if self.debugger_hook_config != Some(false) {
-            // The estimator's own: the debugger collects nothing.
+            // The estimator's default: the debugger collects nothing.
             let hook = json!({"S3OutputPath": output, "CollectionConfigurations": []});
             add("DebugHookConfig", hook);
         }
@@ -277,7 +276,7 @@ impl TrainingSpec {
         Ok(stopping)
     }
 
-    /// The script's name in the archive: a script that is packed alone leaves its folder behind.
+    /// The path of the script in the archive. A script that is packed alone loses its folder.
     fn program(&self) -> Result<&str> {
         let entry = required(&self.entry_point, "entry_point")?;
         match (&self.source_dir, Path::new(entry).file_name()) {
@@ -286,7 +285,7 @@ impl TrainingSpec {
         }
     }
 
-    /// Everything in JSON, as the training toolkit in the container reads it.
+    /// The hyperparameters, encoded as JSON for the training toolkit.
     fn hyperparameters(&self, region: &str) -> Result<Map<String, Value>> {
         let mut all = self.hyperparameters.clone();
         let scripts = match self.enable_network_isolation {
@@ -321,7 +320,7 @@ impl TrainingSpec {
                 }},
             }))
         };
-        // A container that reaches nothing has its scripts in a channel.
+        // A container without a network gets its scripts in a channel.
         let scripts = match self.enable_network_isolation {
             true => Some(("code".to_owned(), self.source_url()?)),
             false => None,

@@ -1,4 +1,4 @@
-//! Records that the container refused: their lines in an output say so.
+//! Errors of records that the container refused, from the lines of an output.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -11,16 +11,16 @@ use crate::uri::S3Uri;
 /// A record without a summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedRecord {
-    /// Its line, from 1 on.
+    /// Line number, from 1.
     pub line: usize,
-    /// What the container says.
+    /// Message of the container.
     pub message: String,
 }
 
-/// The records of an output of JSON lines that have an error in place of a summary.
+/// The records in an output of JSON lines that have an error in place of a summary.
 ///
 /// # Errors
-/// Where the output cannot be read.
+/// If the output cannot be read.
 pub fn failed_records(s3: &S3, output: &S3Uri) -> Result<Vec<FailedRecord>> {
     let object = s3.object(output, &())?;
     read(s3.download(object, &())).map_err(|error| {
@@ -40,9 +40,9 @@ fn read(output: impl Read) -> std::io::Result<Vec<FailedRecord>> {
     Ok(failed)
 }
 
-/// The error that a line stands for, alone or joined with its input.
+/// The error in a line, which may be joined with its input.
 fn message(line: &[u8]) -> Option<String> {
-    // Most lines are summaries, and need no parsing.
+    // Skips the parsing of most lines, which are summaries.
     if !line.windows(7).any(|part| part == b"\"error\"" || part == b"message") {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The files of a job: which have their output, and which do not.
+//! The input files of a job, and their outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,23 +8,23 @@ use crate::error::Result;
 use crate::s3::{Listed, S3};
 use crate::uri::S3Uri;
 
-/// What a job adds to the name of an input for its output.
+/// Suffix that a job adds to the name of an input for its output.
 const SUFFIX: &str = ".out";
 
-/// The end of a manifest's name.
+/// Suffix of a manifest's name.
 const MANIFEST: &str = ".manifest";
 
-/// Inputs and outputs, as they are on S3 at one moment.
+/// Inputs and outputs on S3 at one moment.
 #[derive(Clone, Debug)]
 pub struct Files {
     inputs: BTreeMap<String, Listed>,
-    /// By the names of the inputs that they are of.
+    /// Outputs by the names of their inputs.
     outputs: BTreeMap<String, (String, Listed)>,
 }
 
 impl Files {
-    /// Looks below the two prefixes. Outputs that lie within the input's prefix are no inputs, and
-    /// neither are empty objects, which stand for folders.
+    /// Lists the two prefixes. Excluded from the inputs are outputs within the input's prefix, and
+    /// empty objects, which stand for folders.
     ///
     /// # Errors
     /// Any error of the requests.
@@ -40,12 +40,12 @@ impl Files {
         Ok(Self { outputs: outputs(&inputs, found, last_folder(input)), inputs })
     }
 
-    /// Names of the inputs, below their prefix.
+    /// Names of the inputs, relative to their prefix.
     pub fn inputs(&self) -> impl Iterator<Item = &str> {
         self.inputs.keys().map(String::as_str)
     }
 
-    /// Bytes of all inputs.
+    /// Size of all inputs in bytes.
     pub fn bytes(&self) -> u64 {
         self.inputs.values().map(|file| file.bytes).sum()
     }
@@ -56,12 +56,12 @@ impl Files {
         self.inputs.keys().filter(has_none).cloned().collect()
     }
 
-    /// The name of an input's output below the output's prefix.
+    /// The name of an input's output, relative to the output's prefix.
     pub fn output(&self, input: &str) -> Option<&str> {
         self.outputs.get(input).map(|(name, _)| name.as_str())
     }
 
-    /// The same files with those outputs alone that were written before a time.
+    /// The same files with only the outputs that were written before a time.
     #[must_use]
     pub fn before(&self, seconds: f64) -> Self {
         let mut before = self.clone();
@@ -69,7 +69,7 @@ impl Files {
         before
     }
 
-    /// Whether an output is there that was not there `before`, or is newer.
+    /// Whether the input has an output that is new or newer since `before`.
     pub fn is_new(&self, input: &str, before: &Self) -> bool {
         match (self.outputs.get(input), before.outputs.get(input)) {
             (Some((_, now)), Some((_, then))) => now.modified > then.modified,
@@ -78,8 +78,8 @@ impl Files {
     }
 }
 
-/// The outputs of inputs. AWS's guide puts the last folder of the input's prefix before the names.
-/// Outputs in other folders are those of other jobs.
+/// The outputs of inputs. As AWS documents it, the last folder of the input's prefix is put before
+/// the names. Outputs in other folders belong to other jobs.
 fn outputs(
     inputs: &BTreeMap<String, Listed>,
     found: BTreeMap<String, Listed>,
@@ -102,8 +102,8 @@ fn last_folder(prefix: &S3Uri) -> &str {
     prefix.key().trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether a file within the input's prefix is an output or a manifest: by its name, where both
-/// prefixes are one.
+/// Whether a file within the input's prefix is an output or a manifest, which its name tells if
+/// both prefixes are the same.
 fn is_left_by_jobs(name: &str, below: &str) -> bool {
     match below.is_empty() {
         true => [SUFFIX, MANIFEST].iter().any(|end| name.ends_with(end)),
@@ -115,18 +115,18 @@ fn folder(uri: &S3Uri) -> String {
     if uri.is_folder() { uri.key().to_owned() } else { format!("{}/", uri.key()) }
 }
 
-/// The address of a job's manifest, beside its outputs.
+/// The address of a job's manifest, in the folder of its outputs.
 pub fn manifest_uri(output: &S3Uri, job: &str) -> S3Uri {
     output.join(&format!("{job}{MANIFEST}"))
 }
 
-/// A manifest of some files below a prefix.
+/// A manifest of these files below a prefix.
 pub fn manifest(prefix: &S3Uri, names: &[String]) -> Value {
     let prefix = json!({"prefix": prefix.join("").to_string()});
     [prefix].into_iter().chain(names.iter().map(|name| name.as_str().into())).collect()
 }
 
-/// The files that a manifest names; what is no manifest names none.
+/// The files that a manifest names. Malformed manifests name none.
 pub fn manifest_files(manifest: &[u8]) -> BTreeSet<String> {
     serde_json::from_slice::<Vec<Value>>(manifest)
         .iter()

@@ -1,4 +1,4 @@
-//! A job: how it is started, followed and stopped.
+//! A batch transform job: its start, its progress and its end.
 
 use serde_json::json;
 
@@ -11,29 +11,29 @@ use crate::polling::Polling;
 use crate::service::Service;
 use crate::uri::S3Uri;
 
-/// A batch transform job, as AWS describes it.
+/// Description of a batch transform job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransformJob {
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// How far it is.
+    /// Status of the job.
     pub status: JobStatus,
-    /// Why it failed, where it did.
+    /// Reason of a failure.
     pub failure_reason: Option<String>,
-    /// The name of its model.
+    /// Name of the job's model.
     pub model: String,
-    /// When it was made, in seconds since 1970.
+    /// Time of creation, in seconds since 1970.
     pub created: Option<f64>,
-    /// The manifest of its files, where it is not for all below a prefix.
+    /// Manifest of the job's files; `None` if it reads all files below a prefix.
     pub manifest: Option<S3Uri>,
 }
 
 impl TransformJob {
-    /// Makes the model and starts the job. Where the job cannot be started, a model that was made
-    /// for it goes again; one that was there stays, for another job may use it.
+    /// Creates the model and starts the job. If the job cannot be started, a new model is removed
+    /// again. An existing model stays, since another job may use it.
     ///
     /// # Errors
-    /// Where a setting is invalid, or AWS refuses a call.
+    /// If a setting is invalid, or AWS refuses a call.
     pub fn create(control_plane: &ControlPlane, spec: &TransformSpec) -> Result<()> {
         let [model, job] = spec.steps()?;
         let name = spec.model_name()?;
@@ -44,16 +44,16 @@ impl TransformJob {
         };
         let started = control_plane.call(Service::SageMaker, job.operation, &job.body);
         if started.is_err() && is_new {
-            // The error to tell is the job's.
+            // The error of the job is the one to report.
             let _ = model::delete(control_plane, &name);
         }
         started.map(drop)
     }
 
-    /// The job of a name, if it exists.
+    /// The job with this name, if it exists.
     ///
     /// # Errors
-    /// Where the call fails.
+    /// If the call fails.
     pub fn find(control_plane: &ControlPlane, name: &str) -> Result<Option<Self>> {
         let body = json!({"TransformJobName": name});
         let answer = match control_plane.call(Service::SageMaker, "DescribeTransformJob", &body) {
@@ -74,15 +74,15 @@ impl TransformJob {
         }))
     }
 
-    /// Waits until the job has ended, in whatever way; `look` is called whenever it goes on.
+    /// Waits until the job has ended. Calls `on_progress` after each poll while it runs.
     ///
     /// # Errors
-    /// Where a call fails, and [`Error::Interrupted`](crate::Error::Interrupted).
+    /// If a call fails, and [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn wait(
         control_plane: &ControlPlane,
         name: &str,
         polling: Polling<'_>,
-        look: &mut dyn FnMut(&Self) -> Result<()>,
+        on_progress: &mut dyn FnMut(&Self) -> Result<()>,
     ) -> Result<Self> {
         loop {
             let job = Self::find(control_plane, name)?;
@@ -92,15 +92,15 @@ impl TransformJob {
             if job.status.has_ended() {
                 return Ok(job);
             }
-            look(&job)?;
+            on_progress(&job)?;
             polling.pause()?;
         }
     }
 
-    /// Removes the job's model; one that is gone is no error.
+    /// Removes the job's model. A missing model is no error.
     ///
     /// # Errors
-    /// Where AWS refuses the call.
+    /// If AWS refuses the call.
     pub fn remove_model(&self, control_plane: &ControlPlane) -> Result<()> {
         model::delete(control_plane, &self.model)
     }

@@ -1,7 +1,7 @@
-//! Batch transform: a job that summarizes the files below a prefix on S3, on instances of its own.
+//! Batch transform: a job that summarizes the files below a prefix on S3, on its own instances.
 //!
-//! An input `PREFIX/a.jsonl` becomes the output `OUTPUT/a.jsonl.out`. A job goes on with other
-//! files where one fails, and such a file has no output.
+//! An input `PREFIX/a.jsonl` becomes the output `OUTPUT/a.jsonl.out`. If a file fails, the job
+//! continues with other files, and the failed file has no output.
 
 mod errors;
 mod files;

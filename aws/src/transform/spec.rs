@@ -1,4 +1,4 @@
-//! What a job is asked for, and the calls for it.
+//! The settings of a batch transform job, and its calls.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use crate::uri::S3Uri;
 pub struct TransformSpec {
     /// Name of the job.
     pub job_name: String,
-    /// The model that is made for it.
+    /// Model of the job.
     pub model: ModelSpec,
-    /// What is read.
+    /// Input files.
     pub input: Input,
-    /// Prefix that the answers are put below.
+    /// Prefix of the answers.
     pub output: S3Uri,
     /// The format of the files.
     pub format: Format,
@@ -33,47 +33,47 @@ pub struct TransformSpec {
     pub accept: String,
     /// Whether several records go into one request.
     pub multi_record: bool,
-    /// Whether each answer stands beside its input.
+    /// Whether each answer is joined with its input.
     pub join: bool,
-    /// JSONPath of what the container sees of a record.
+    /// JSONPath of the part of a record that the container gets.
     pub input_filter: Option<String>,
-    /// JSONPath of what is written of a record and its answer.
+    /// JSONPath of the part of a record and its answer that is written.
     pub output_filter: Option<String>,
-    /// The instances.
+    /// Type of the instances.
     pub instance_type: String,
-    /// How many.
+    /// Number of instances.
     pub instance_count: u32,
-    /// Requests that an instance works on at a time; the container says where none is given.
+    /// Number of concurrent requests per instance; the container's choice by default.
     pub max_concurrent: Option<u32>,
-    /// Largest request in MB; the container says where none is given.
+    /// Largest request in MB; the container's choice by default.
     pub max_payload: Option<u32>,
-    /// Seconds that a request may take.
+    /// Longest time of a request in seconds.
     pub timeout: Option<u32>,
-    /// How often a request is repeated.
+    /// Number of times that a request is repeated.
     pub retries: Option<u32>,
-    /// Key that encrypts the answers.
+    /// KMS key that encrypts the answers.
     pub kms_key: Option<String>,
-    /// Key that encrypts the instances' disks.
+    /// KMS key that encrypts the instances' disks.
     pub volume_kms_key: Option<String>,
-    /// Tags of model and job.
+    /// Tags of the model and the job.
     pub tags: BTreeMap<String, String>,
 }
 
-/// What a job reads.
+/// Input of a job.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// Everything below a prefix.
+    /// All files below a prefix.
     Prefix(S3Uri),
-    /// The files that a manifest lists.
+    /// The files in a manifest.
     Manifest(S3Uri),
 }
 
 /// The format of documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
-    /// A JSON object a line.
+    /// One JSON object per line.
     JsonLines,
-    /// A table with commas.
+    /// Comma-separated values.
     Csv,
     /// Plain text.
     Text,
@@ -97,7 +97,7 @@ impl Format {
         Some((format, gzip))
     }
 
-    /// Its media type.
+    /// Media type of the format.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::JsonLines => "application/jsonlines",
@@ -108,10 +108,10 @@ impl Format {
 }
 
 impl TransformSpec {
-    /// The name of the model, which follows from what the model holds.
+    /// The name of the model, which depends on its content.
     ///
     /// # Errors
-    /// Where a setting is invalid.
+    /// If a setting is invalid.
     pub fn model_name(&self) -> Result<String> {
         let body = self.model.body()?;
         let job: String = self.job_name.chars().take(crate::names::MAX_NAME).collect();
@@ -119,10 +119,10 @@ impl TransformSpec {
         Ok(name_of(job, &digest::bytes(body.to_string().as_bytes())))
     }
 
-    /// The calls that make the model and start the job.
+    /// The calls that create the model and start the job.
     ///
     /// # Errors
-    /// Where a setting is invalid.
+    /// If a setting is invalid.
     pub fn steps(&self) -> Result<[Step; 2]> {
         self.validate()?;
         let model = self.model_name()?;
@@ -219,7 +219,7 @@ impl TransformSpec {
                     .into(),
             );
         }
-        // AWS multiplies the two for the memory of an instance.
+        // AWS limits the product of the two, because of the memory of an instance.
         if let (Some(payload), Some(concurrent)) = (self.max_payload, self.max_concurrent)
             && u64::from(payload) * u64::from(concurrent) > 100
         {
@@ -235,7 +235,7 @@ impl TransformSpec {
     }
 }
 
-/// An object of the fields that have a value; none where none has.
+/// A JSON object of the fields with a value; `None` if no field has one.
 fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Option<Value> {
     let fields: serde_json::Map<_, _> =
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();

@@ -1,4 +1,4 @@
-//! What the benches share: how long they measure, and what they measure on.
+//! Settings and models that the benchmarks share.
 
 #![allow(dead_code, reason = "each bench uses its own part")]
 
@@ -12,13 +12,13 @@ use epitome_bench::random_checkpoint::Shape;
 use epitome_evaluation::data::{Dataset, Document};
 use epitome_evaluation::settings::{Grid, Stopping};
 
-/// `EPITOME_BENCH=fast` measures a part of the suite, in minutes; anything else all of it.
+/// Whether `EPITOME_BENCH=fast` is set, which measures a part of the suite in minutes.
 pub(crate) fn fast() -> bool {
     env::var("EPITOME_BENCH").is_ok_and(|value| value == "fast")
 }
 
-/// Measures long enough for a median that holds, and no longer: the whole suite has some two
-/// hundred points.
+/// A configuration with enough samples for a stable median. The whole suite has some two hundred
+/// points.
 pub(crate) fn criterion() -> Criterion {
     let (warm_up, measure) = if fast() { (100, 400) } else { (300, 1500) };
     Criterion::default()
@@ -28,7 +28,7 @@ pub(crate) fn criterion() -> Criterion {
         .configure_from_args()
 }
 
-/// Settings of the suite.
+/// The search settings of the suite.
 pub(crate) fn grid() -> Grid {
     if fast() {
         Grid {
@@ -47,7 +47,7 @@ pub(crate) fn documents(count: usize) -> Vec<Document> {
     data.expect("the held-out pairs").documents
 }
 
-/// A model to measure on, by its name in the groups.
+/// A model to measure, and its name in the groups.
 pub(crate) struct Model {
     pub(crate) name: &'static str,
     pub(crate) exported: Exported,
@@ -61,8 +61,8 @@ pub(crate) fn trained() -> Model {
     }
 }
 
-/// A random model of true shape: a small one, or with `EPITOME_BENCH_SHAPE=large` that of
-/// google/pegasus-large.
+/// A random model with the shape of a real one: a small one, or with `EPITOME_BENCH_SHAPE=large`
+/// that of google/pegasus-large.
 pub(crate) fn shaped() -> Model {
     let large = env::var("EPITOME_BENCH_SHAPE").is_ok_and(|value| value == "large");
     let (name, shape) =

@@ -1,7 +1,8 @@
-//! How good is the setting that `epitome bench --budget-ms` picks, on other documents? Reads the
-//! `samples.csv` of a sweep, and for each budget picks on one half of the documents and looks at
-//! the other, 200 times. With `--by-steps` the time of a summary is its decoder steps times the
-//! median time of a step with as many beams: what other programs on the machine did is left out.
+//! Studies the quality on other documents of the setting that `epitome bench --budget-ms` picks.
+//! Reads the `samples.csv` of a sweep. For each budget, picks on one half of the documents and
+//! evaluates on the other, 200 times. With `--by-steps` the time of a summary is its number of
+//! decoder steps times the median time of a step with the same beams. This removes the influence of
+//! other programs on the machine.
 //!
 //! ```text
 //! epitome bench --model models/demo --data fixtures/summaries/validation-1000.csv --limit 300
@@ -49,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Replaces each time by that of its steps.
+/// Replaces each time by the number of steps times the median time of a step.
 fn by_steps(settings: &[Setting], samples: &mut Samples) {
     let mut a_step: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for sample in &samples.list {

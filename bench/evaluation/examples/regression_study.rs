@@ -1,8 +1,8 @@
-//! How often is `epitome bench --against-model` right? A study with slowdowns of a known size.
+//! Studies how often `epitome bench --against-model` is right, with slowdowns of a known size.
 //!
 //! Each run compares a model with itself. The new one is slowed by nothing, 5% or 10%: its process
-//! waits after each summary by that share of its time. Every run is a line of a JSON lines file, so
-//! that the study goes on where it was interrupted.
+//! waits after each summary for that share of its time. Every run is a line of a JSON lines file,
+//! so that an interrupted study can be resumed.
 //!
 //! ```text
 //! cargo run --release -p epitome-evaluation --example regression_study -- \
@@ -27,15 +27,15 @@ use epitome_runtime::bundle::Bundle;
 use epitome_runtime::{ModelSettings, SessionOptions};
 use serde::{Deserialize, Serialize};
 
-/// By how much the new model is slowed, and in how many runs.
+/// Slowdowns of the new model, and the number of runs of each.
 const CASES: [(f64, usize); 3] = [(0.0, 100), (0.05, 30), (0.1, 30)];
-/// The first argument of the processes that run a model.
+/// First argument of the processes that run a model.
 const WORKER: &str = "worker";
 
 /// One run.
 #[derive(Serialize, Deserialize)]
 struct Run {
-    /// What else the machine did, in the words of whoever ran the study.
+    /// Other load of the machine, described by the user of the study.
     load: String,
     slowdown: f64,
     outcome: Outcome,
@@ -49,11 +49,11 @@ struct Options {
     model: PathBuf,
     data: PathBuf,
     output: PathBuf,
-    /// Documents.
+    /// Number of documents.
     limit: usize,
     threads: NonZeroUsize,
     tolerance: f64,
-    /// Divides the numbers of runs.
+    /// Divisor of the numbers of runs.
     fewer: usize,
     load: String,
 }

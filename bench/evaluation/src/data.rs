@@ -1,5 +1,5 @@
-//! Documents to measure on: a CSV file with a column of texts and, to measure quality, a column of
-//! reference summaries.
+//! Documents for a measurement: a CSV file with a column of texts and, to measure quality, a column
+//! of reference summaries.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -28,19 +28,19 @@ const KNOWN: [(&str, &str); 14] = [
     ("text", "target"),
 ];
 
-/// Which columns hold the texts and the reference summaries.
+/// The columns of the texts and of the reference summaries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// The column of the texts; without it, that of a well-known data set.
+    /// Column of the texts; by default that of a well-known data set.
     pub text: Option<String>,
-    /// The column of the summaries; without it, that of a well-known data set, if it is there.
+    /// Column of the summaries; by default that of a well-known data set, if the file has it.
     pub summary: Option<String>,
 }
 
-/// A document, and the summary that a person wrote for it.
+/// A document, and its reference summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Row of the file, from 1, the header not counted.
+    /// Row of the file, from 1, without the header.
     pub row: usize,
     /// The text to summarize.
     pub text: String,
@@ -108,7 +108,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// The digest of all texts and summaries: two files with the same one hold the same documents.
+    /// The digest of all texts and summaries. Files with the same digest have the same documents.
     pub fn digest(&self) -> String {
         let mut bytes = Vec::new();
         for document in &self.documents {
@@ -122,7 +122,7 @@ impl Dataset {
 }
 
 impl Columns {
-    /// Positions of the columns in a header, or what is wrong.
+    /// Positions of the columns in a header, or an error message.
     fn find(&self, header: &StringRecord) -> std::result::Result<(usize, Option<usize>), String> {
         let find = |name: &str| {
             let exact = header.iter().position(|column| column.trim() == name);
@@ -136,7 +136,7 @@ impl Columns {
         let text = self.text.as_deref().map(|name| named(name, "--text-column")).transpose()?;
         let summary =
             self.summary.as_deref().map(|name| named(name, "--summary-column")).transpose()?;
-        // Pairs that are there come before texts without summaries.
+        // Pairs of columns come before texts without summaries.
         let fits = |pair: &&(&str, &str)| text.is_none_or(|text| find(pair.0) == Some(text));
         let known = KNOWN.iter().filter(fits);
         let pairs = known.clone().filter_map(|pair| Some((find(pair.0)?, find(pair.1)?)));
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(pick("id,article,highlights", None, None), Ok((1, Some(2))));
         assert_eq!(pick("summary,document", None, None), Ok((1, Some(0))));
         assert_eq!(pick("id,Dialogue,Summary", None, None), Ok((1, Some(2))));
-        // A pair comes before a text alone.
+        // A pair of columns comes before a text alone.
         assert_eq!(pick("text,article,highlights", None, None), Ok((1, Some(2))));
         assert_eq!(pick("text,label", None, None), Ok((0, None)));
         assert_eq!(pick("a,b", Some("b"), Some("a")), Ok((1, Some(0))));

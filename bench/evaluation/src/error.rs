@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The result of this library's functions.
+/// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error of a measurement.
@@ -44,9 +44,9 @@ pub enum Error {
     /// A process that runs a model failed.
     #[error("the process that ran '{}' failed: {problem}", model.display())]
     Worker {
-        /// The model.
+        /// Path of the model.
         model: PathBuf,
-        /// What it said.
+        /// Message of the process.
         problem: String,
     },
     /// The model could not be loaded or run.
@@ -55,7 +55,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the user asked to stop.
+    /// Whether the user interrupted.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted | Self::StoppedEarly)
     }

@@ -1,4 +1,4 @@
-//! Results over time: a folder of them, drawn on one page.
+//! Results over time: a folder of results, drawn on one page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,10 @@ use crate::error::{Error, Result};
 use crate::report::replace;
 use crate::results::Results;
 
-/// The page of a folder.
+/// File name of the page.
 pub const PAGE: &str = "history.html";
 
-/// Reads all results of a folder and of its subfolders one level down, oldest first. Other files
-/// are passed over.
+/// Reads all results of a folder and of its direct subfolders, the oldest first. Skips other files.
 ///
 /// # Errors
 ///
@@ -40,7 +39,7 @@ pub fn read(folder: &Path) -> Result<Vec<Results>> {
     Ok(all)
 }
 
-/// Puts results into the folder, which is made if it is missing, under their date and commit.
+/// Adds results to the folder under their date and commit. Creates a missing folder.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! How good is the setting that was picked for a budget, on documents that did not help to pick it?
+//! Evaluates the setting that was picked for a budget on documents that did not help to pick it.
 //!
-//! The documents are cut into halves at random, again and again. A setting is picked on one half,
-//! as [`Results::within`](crate::results::Results::within) does it, and looked at on the other.
+//! The documents are split into random halves many times. A setting is picked on one half, like in
+//! [`Results::within`](crate::results::Results::within), and evaluated on the other.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use crate::pareto::{Choice, within_budget};
 use crate::statistics::{mean, quantile};
 use crate::sweep::Samples;
 
-/// Halvings: enough for shares to a percent.
+/// Number of splits, enough for shares to a percent.
 const HALVINGS: usize = 200;
-/// Documents with a reference below which halves say nothing.
-const FEWEST: usize = 10;
+/// Smallest number of documents with a reference. Halves of fewer documents mean little.
+const MIN_DOCUMENTS: usize = 10;
 
-/// What became of the picks on the other halves.
+/// Results of the picks on the other halves.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Holdout {
-    /// Halvings in which some setting met the budget, so that one was picked.
+    /// Number of splits in which a setting met the budget, so that one was picked.
     pub picks: usize,
-    /// The share of picks that kept the budget on the other half.
+    /// Share of the picks that kept the budget on the other half.
     pub kept: f64,
-    /// The mean of how far the 90th percentile of the latency was beyond the budget where it was
-    /// not kept, a fraction.
+    /// Mean excess of the 90th latency percentile over the budget, as a fraction, for picks that
+    /// did not keep it.
     pub overrun: f64,
-    /// The share of picks that were the best setting within the budget on the other half, or within
+    /// Share of the picks that were the best setting within the budget on the other half, or within
     /// half a point of its ROUGE-L.
     pub best: f64,
     /// Mean ROUGE-L (0 to 1) that the picks lost to the best setting of the other half.
@@ -37,7 +37,8 @@ pub struct Holdout {
 /// Latency and ROUGE-L of one document at each setting.
 type Row = Vec<Vec<(f64, f64)>>;
 
-/// Tries the choice for a budget; none where there are too few references, or no pick.
+/// Evaluates the choice for a budget. `None` if there are too few references, or nothing was
+/// picked.
 pub fn holdout(samples: &Samples, settings: usize, budget_ms: f64) -> Option<Holdout> {
     let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
     for sample in &samples.list {
@@ -46,10 +47,10 @@ pub fn holdout(samples: &Samples, settings: usize, budget_ms: f64) -> Option<Hol
             row[sample.setting].push((sample.milliseconds.total(), rouge.rouge_l));
         }
     }
-    // A document that was not summarized at all settings would favour some.
+    // A document that was not summarized at all settings would favour some of them.
     let mut rows: Vec<Row> =
         rows.into_values().filter(|row| row.iter().all(|made| !made.is_empty())).collect();
-    if rows.len() < FEWEST {
+    if rows.len() < MIN_DOCUMENTS {
         return None;
     }
     let mut random = Rng::with_seed(0);
@@ -91,7 +92,7 @@ fn choices(rows: &[Row], settings: usize) -> Vec<Choice> {
 }
 
 impl Holdout {
-    /// The answer in a sentence.
+    /// The result in a sentence.
     pub fn sentence(&self) -> String {
         format!(
             "Picked on one half of the documents and tried on the other, {} times: the budget was \
@@ -113,7 +114,7 @@ mod tests {
     use crate::rouge::Rouge;
     use crate::sweep::{Milliseconds, Sample};
 
-    /// Forty documents at two settings, of which the second is slower and better.
+    /// Forty documents at two settings. The second setting is slower and better.
     fn samples(slow: impl Fn(usize) -> f64, better: impl Fn(usize) -> f64) -> Samples {
         let sample = |row, setting, decode, rouge_l| Sample {
             row,
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn few_documents_say_nothing() {
         let mut few = samples(|_| 20.0, |_| 0.4);
-        few.list.truncate(2 * (FEWEST - 1));
+        few.list.truncate(2 * (MIN_DOCUMENTS - 1));
         assert_eq!(holdout(&few, 2, 25.0), None);
     }
 }

@@ -29,8 +29,8 @@ impl Machine {
     }
 }
 
-/// The most memory that this process has used so far, in bytes, mapped files included; none where
-/// the system does not tell.
+/// Peak memory of this process in bytes, including mapped files. `None` if the system does not
+/// tell.
 pub fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -44,7 +44,7 @@ fn cpu() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The programs that were measured.
+/// Versions of the measured programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// Version of this workspace.

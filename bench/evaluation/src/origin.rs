@@ -1,4 +1,4 @@
-//! When and by what a measurement was made.
+//! The origin of a measurement: date, command and commit.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,21 +6,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// When and by what a measurement was made.
+/// The origin of a measurement.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Date and time (RFC 3339, UTC).
     pub date: String,
     /// The command line.
     pub command: String,
-    /// Commit that the current folder was at, if it is in a git repository.
+    /// Commit of the current folder, if it is in a git repository.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub commit: Option<String>,
 }
 
 impl Origin {
-    /// The origin of what is measured now by a command with these arguments, the program's name
-    /// first.
+    /// The origin of a measurement that runs now. The arguments begin with the program's name.
     pub fn now(arguments: impl IntoIterator<Item = String>) -> Self {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let words: Vec<String> = arguments
@@ -37,7 +36,7 @@ fn program(path: &str) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell.
 fn quoted(word: String) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./,:=+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -54,7 +53,7 @@ fn commit() -> Option<String> {
     commit.chars().all(|c| c.is_ascii_hexdigit()).then_some(commit).filter(|one| !one.is_empty())
 }
 
-/// A time as RFC 3339 has it, from seconds since 1970.
+/// A time in seconds since 1970, formatted as in RFC 3339.
 fn date(seconds: u64) -> String {
     let (mut days, time) = (seconds / 86_400, seconds % 86_400);
     let leap = |year: u64| {

@@ -1,16 +1,16 @@
 //! The Pareto front of settings, and the best one within a latency budget.
 
-/// A setting's cost and worth.
+/// Latency and quality of a setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Choice {
-    /// Less is better.
+    /// Lower is better.
     pub(crate) latency: f64,
-    /// More is better.
+    /// Higher is better.
     pub(crate) quality: f64,
 }
 
-/// Positions of the choices that no other one beats, fastest first. A choice beats another if it is
-/// at least as fast and at least as good, and better in one of the two.
+/// Positions of the choices that no other choice beats, the fastest first. A choice beats another
+/// if it is at least as fast and at least as good, and better in one of the two.
 pub(crate) fn front(choices: &[Choice]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..choices.len()).collect();
     order.sort_by(|&a, &b| {

@@ -1,4 +1,4 @@
-//! The figures of a sweep for each setting: the content of `results.json`.
+//! The results of a sweep: the content of `results.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,11 +20,11 @@ use crate::sweep::{Sample, Samples};
 
 /// Version of the format of `results.json`.
 pub const FORMAT: u32 = 1;
-/// Documents with a reference below which ROUGE says little.
-pub const FEW_DOCUMENTS: usize = 30;
-/// Documents whose summaries are shown.
+/// Number of documents with a reference below which ROUGE says little.
+pub(crate) const FEW_DOCUMENTS: usize = 30;
+/// Number of documents whose summaries are shown.
 const EXAMPLES: usize = 6;
-/// Characters of a document that are shown.
+/// Number of characters of a document that are shown.
 const EXCERPT: usize = 300;
 
 /// The results of a sweep.
@@ -32,7 +32,7 @@ const EXCERPT: usize = 300;
 pub struct Results {
     /// Version of the format: [`FORMAT`].
     pub format: u32,
-    /// When and by what they were made.
+    /// Origin of the results.
     #[serde(default)]
     pub origin: Origin,
     /// The model.
@@ -43,18 +43,18 @@ pub struct Results {
     pub machine: Machine,
     /// The program versions.
     pub versions: Versions,
-    /// Milliseconds to load the model, where that was measured.
+    /// Time to load the model in milliseconds, if it was measured.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub load_ms: Option<f64>,
-    /// The most memory that the process used, in bytes, where the system tells.
+    /// Peak memory of the process in bytes, if the system tells.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory_bytes: Option<u64>,
     /// Whether the user ended the sweep early.
     pub interrupted: bool,
-    /// The latency budget, if one was given: the most that the 90th percentile may be.
+    /// Latency budget in milliseconds, if there is one: the limit of the 90th percentile.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub budget_ms: Option<f64>,
-    /// How good the choice for the budget is on documents that did not help to choose.
+    /// Quality of the choice for the budget on documents that did not help to choose.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub holdout: Option<Holdout>,
     /// The figures of each setting.
@@ -96,22 +96,22 @@ pub struct Example {
 /// A model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRecord {
-    /// The checkpoint it was exported from.
+    /// Checkpoint that it was exported from.
     pub name: String,
     /// Digest over all files of the bundle.
     #[serde(default)]
     pub digest: String,
     /// `model_type`
     pub architecture: String,
-    /// Precision of its weights.
+    /// Precision of the weights.
     pub precision: String,
     /// Size of a hidden state.
     pub hidden_size: usize,
-    /// Layers of encoder and decoder.
+    /// Number of layers of encoder and decoder.
     pub layers: [usize; 2],
     /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Threads that it used.
+    /// Number of threads.
     pub threads: usize,
 }
 
@@ -123,13 +123,13 @@ pub struct DataRecord {
     /// Digest over texts and summaries.
     #[serde(default)]
     pub digest: String,
-    /// Documents measured.
+    /// Number of measured documents.
     pub documents: usize,
-    /// Documents with a reference summary.
+    /// Number of documents with a reference summary.
     pub references: usize,
-    /// Documents longer than the model reads, which were cut.
+    /// Number of documents longer than the model's window, which were truncated.
     pub truncated: usize,
-    /// Rows without a text, which were skipped.
+    /// Number of rows without a text, which were skipped.
     pub empty_rows: usize,
 }
 
@@ -139,21 +139,21 @@ pub struct Point {
     /// The setting.
     #[serde(flatten)]
     pub setting: Setting,
-    /// Summaries measured.
+    /// Number of measured summaries.
     pub samples: usize,
-    /// Milliseconds of a summary.
+    /// Time of a summary in milliseconds.
     pub latency_ms: Spread,
-    /// Mean milliseconds of the encoder.
+    /// Mean time of the encoder in milliseconds.
     pub encode_ms: f64,
-    /// Mean milliseconds of decoder and search.
+    /// Mean time of decoder and search in milliseconds.
     pub decode_ms: f64,
-    /// Decoder steps.
+    /// Number of decoder steps.
     pub steps: Spread,
-    /// Tokens of the summary, the end token included.
+    /// Number of tokens of the summary, including the end token.
     pub tokens: Spread,
-    /// Mean characters of the summary.
+    /// Mean number of characters of the summary.
     pub characters: f64,
-    /// Tokens generated in a second, encoding included.
+    /// Generated tokens per second, including the time of the encoder.
     pub tokens_per_second: f64,
     /// Mean ROUGE, if there are references.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -168,7 +168,7 @@ pub struct Point {
 }
 
 impl Results {
-    /// The figures of samples, which must be of `settings`.
+    /// The results of samples, which must be of `settings`.
     pub fn new(
         model: ModelRecord,
         data: DataRecord,
@@ -220,7 +220,7 @@ impl Results {
         Ok(results)
     }
 
-    /// Whether no setting is fast enough for the budget.
+    /// Whether no setting meets the budget.
     pub fn is_beyond_budget(&self) -> bool {
         let fastest = self.points.iter().map(|point| point.latency_ms.p90).reduce(f64::min);
         self.budget_ms.is_some_and(|budget| fastest.is_some_and(|fastest| fastest > budget))
@@ -231,8 +231,8 @@ impl Results {
         self.points.iter().map(|point| point.setting).collect()
     }
 
-    /// Adds summaries of some documents, spread over the data: those of the setting that was
-    /// picked, or else of the last one.
+    /// Adds summaries of some documents, spread over the data. They are those of the picked
+    /// setting, or else of the last one.
     #[must_use]
     pub fn with_examples(
         mut self,
@@ -259,7 +259,7 @@ impl Results {
         self
     }
 
-    /// What a reader should know before believing the quality; none if there is nothing to say.
+    /// A warning about the quality, if there is one.
     pub fn warning(&self) -> Option<String> {
         let count = self.data.references;
         (1..FEW_DOCUMENTS).contains(&count).then(|| {
@@ -287,7 +287,7 @@ impl Results {
         self.points.iter().find(|point| point.picked)
     }
 
-    /// The result for the budget in a sentence; none without a budget.
+    /// The result for the budget in a sentence; `None` without a budget.
     pub fn verdict(&self) -> Option<String> {
         let budget = self.budget_ms?;
         let fastest =
@@ -341,7 +341,7 @@ impl ModelRecord {
 }
 
 impl DataRecord {
-    /// The record of a dataset with this name, as far as it was measured.
+    /// The record of a dataset with this name, for the documents that were measured.
     pub fn new(name: impl Into<String>, data: &Dataset, samples: &Samples) -> Self {
         let mut rows: Vec<(usize, bool)> =
             samples.list.iter().map(|sample| (sample.row, sample.truncated)).collect();
@@ -369,7 +369,7 @@ fn point(setting: Setting, samples: &[&Sample]) -> Point {
     };
     let latency = each(&|sample| sample.milliseconds.total());
     let tokens = each(&|sample| sample.tokens as f64);
-    // A document that was summarized again tells nothing new of quality.
+    // A second summary of a document adds no information about quality.
     let quality: BTreeMap<usize, f64> =
         samples.iter().filter_map(|sample| Some((sample.row, sample.rouge?.rouge_l))).collect();
     let quality: Vec<f64> = quality.into_values().collect();
@@ -418,7 +418,7 @@ pub(crate) mod tests {
     use crate::settings::Stopping;
     use crate::sweep::Milliseconds;
 
-    /// Results of three settings over two documents; more beams are slower and better.
+    /// Results of three settings over two documents. More beams are slower and better.
     pub(crate) fn results(references: bool) -> Results {
         let settings = [1, 2, 4].map(|beams| Setting::new(beams, 1.0, Stopping::False));
         let list = (0..6)

@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 /// F-measures from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rouge {
-    /// Words.
+    /// ROUGE-1: words.
     pub rouge1: f64,
-    /// Pairs of words.
+    /// ROUGE-2: pairs of words.
     pub rouge2: f64,
-    /// The longest common subsequence of words.
+    /// ROUGE-L: the longest common subsequence of words.
     #[serde(rename = "rougeL")]
     pub rouge_l: f64,
 }
 
 impl Rouge {
-    /// The mean; none if there are no scores.
+    /// The mean; `None` if there are no scores.
     pub fn mean(scores: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut sum = Self::default();
         let mut count = 0.0;

@@ -27,38 +27,39 @@
 
 use crate::statistics::{mean, median};
 
-/// The false-alarm rate that Wald's bounds are set to. Real samples are not normally distributed,
-/// so the stated rate is five times as high.
+/// The false-alarm rate in Wald's bounds. Real samples are not normally distributed, so the stated
+/// rate is five times as high.
 pub const FALSE_ALARM_RATE: f64 = 0.000_2;
-/// The share of slowdowns that the test may miss.
+/// Share of slowdowns that the test may miss.
 pub const MISS_RATE: f64 = 0.02;
-/// The smallest slowdown that the test looks for, in standard deviations of a sample.
+/// Smallest slowdown that the test looks for, in standard deviations of a sample.
 pub const RESOLUTION: f64 = 3.0;
-/// Samples that a reference needs, for its scatter to mean anything.
+/// Smallest number of samples of a reference, for a meaningful deviation.
 pub const MIN_REFERENCE_SAMPLES: usize = 10;
-/// Samples that an alarm needs.
+/// Smallest number of samples of an alarm.
 pub const MIN_SAMPLES_FOR_ALARM: usize = 4;
-/// Samples after which the test ends in any case.
+/// Number of samples after which the test ends in any case.
 pub const MAX_SAMPLES: usize = 30;
-/// From this many samples on, the test believes their own scatter too.
+/// Number of samples from which the test also uses their own deviation.
 const MIN_SAMPLES_FOR_SCATTER: usize = 6;
-/// Standard deviations beyond which a distance is cut off.
+/// Number of standard deviations at which a distance is cut off.
 const CUT: f64 = 2.0;
-/// The standard deviation of normally distributed values over their mean distance from the center.
+/// The standard deviation of normally distributed values, divided by their mean distance from the
+/// center.
 const DEVIATION_OVER_MEAN_DISTANCE: f64 = 1.2533;
-/// The smallest standard deviation that the test believes.
+/// Smallest standard deviation that the test accepts.
 const MIN_DEVIATION: f64 = 0.002;
 
-/// How samples are distributed when nothing has changed.
+/// Distribution of samples without a change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reference {
-    /// The median.
+    /// Median.
     pub center: f64,
-    /// The standard deviation.
+    /// Standard deviation.
     pub deviation: f64,
 }
 
-/// The answer of the test so far.
+/// State of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing got slower.
@@ -70,8 +71,7 @@ pub enum Verdict {
 }
 
 impl Reference {
-    /// The distribution of these samples; none when there are fewer than
-    /// [`MIN_REFERENCE_SAMPLES`].
+    /// The distribution of these samples; `None` if there are fewer than [`MIN_REFERENCE_SAMPLES`].
     pub fn of(samples: &[f64]) -> Option<Self> {
         (samples.len() >= MIN_REFERENCE_SAMPLES)
             .then(|| Self { center: median(samples), deviation: deviation(samples) })
@@ -87,8 +87,8 @@ impl Reference {
         slowdown.max((RESOLUTION * self.deviation).exp_m1())
     }
 
-    /// Decides between "unchanged" and "slower by `slowdown`", a fraction. `tests` is how many such
-    /// tests are made at once: they share the false-alarm rate.
+    /// Decides between "unchanged" and "slower by `slowdown`", a fraction. `tests` tests at once
+    /// share the false-alarm rate.
     pub fn verdict(&self, samples: &[f64], slowdown: f64, tests: usize) -> Verdict {
         if samples.is_empty() {
             return Verdict::Undecided;
@@ -121,7 +121,7 @@ impl Reference {
 }
 
 /// The standard deviation, computed from the distances and not from their squares, so that a single
-/// wild sample does not make the test blind.
+/// wild sample does not hide a change.
 pub(crate) fn deviation(samples: &[f64]) -> f64 {
     let center = median(samples);
     let distances: Vec<f64> = samples.iter().map(|sample| (sample - center).abs()).collect();
@@ -139,14 +139,14 @@ mod tests {
     const SLOWDOWN: f64 = 0.05;
     const REFERENCE_SAMPLES: usize = 30;
 
-    /// A sample on a machine whose samples scatter by `deviation`, one in twenty of them wildly.
+    /// A sample of a machine whose samples scatter by `deviation`, one in twenty of them wildly.
     fn sample(random: &mut Rng, center: f64, deviation: f64) -> f64 {
         let wild = if random.f64() < 0.05 { 4.0 } else { 1.0 };
         center + wild * deviation * normal(random)
     }
 
-    /// How many of `runs` runs end in an alarm, and how many samples all runs take. Every ten runs
-    /// have a new reference.
+    /// The number of `runs` runs that end in an alarm, and the number of samples of all runs. Every
+    /// ten runs have a new reference.
     fn alarms(runs: usize, deviation: f64, slowdown: f64) -> (usize, usize) {
         let mut random = Rng::with_seed(1 + (slowdown * 1e3) as u64);
         let mut reference = None;
@@ -188,7 +188,7 @@ mod tests {
         for deviation in [0.003, 0.01, 0.02, 0.04] {
             let reference = Reference {
                 center: 0.0,
-                // The deviation that a reference computes where one sample in twenty is wild.
+                // The deviation that a reference computes if one sample in twenty is wild.
                 deviation: 1.15 * deviation,
             };
             let (detected, _) = alarms(2_000, deviation, reference.detectable(SLOWDOWN));

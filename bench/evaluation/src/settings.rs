@@ -27,7 +27,7 @@ pub enum Stopping {
 }
 
 impl Stopping {
-    /// All of them.
+    /// All stopping rules.
     pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Never];
 }
 
@@ -65,7 +65,7 @@ impl From<Stopping> for EarlyStopping {
 /// Settings of beam search only.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BeamSettings {
-    /// A summary's log-probability is divided by its length to this power.
+    /// Exponent of the length, by which a summary's log-probability is divided.
     pub length_penalty: f64,
     /// When the search may stop.
     pub early_stopping: Stopping,
@@ -74,9 +74,9 @@ pub struct BeamSettings {
 /// One setting of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
-    /// Beams; 1 is greedy search.
+    /// Number of beams; 1 is greedy search.
     pub num_beams: usize,
-    /// None for greedy search.
+    /// `None` for greedy search.
     #[serde(flatten)]
     pub beam: Option<BeamSettings>,
 }
@@ -90,7 +90,7 @@ impl Setting {
         }
     }
 
-    /// The search that a model's generation defaults name, under transformers' names.
+    /// The search of a model's generation defaults, under transformers' names.
     pub fn of_defaults(defaults: &Map<String, Value>) -> Self {
         let number = |name: &str| defaults.get(name).and_then(Value::as_f64);
         let stopping = match defaults.get("early_stopping") {
@@ -145,16 +145,16 @@ impl fmt::Display for Setting {
 /// The settings of a sweep are all combinations of these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
-    /// Beams to try.
+    /// Numbers of beams.
     pub num_beams: Vec<usize>,
-    /// Length penalties to try.
+    /// Length penalties.
     pub length_penalties: Vec<f64>,
-    /// Stopping rules to try.
+    /// Stopping rules.
     pub early_stopping: Vec<Stopping>,
 }
 
 impl Default for Grid {
-    /// The defaults above.
+    /// The default settings.
     fn default() -> Self {
         Self {
             num_beams: NUM_BEAMS.to_vec(),
@@ -165,7 +165,7 @@ impl Default for Grid {
 }
 
 impl Grid {
-    /// Each setting once, fewest beams first. Greedy search occurs once.
+    /// Each setting once, the fewest beams first. Greedy search occurs once.
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
         for &num_beams in &self.num_beams {

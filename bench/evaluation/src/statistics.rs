@@ -1,13 +1,13 @@
-//! Quantiles, means and their intervals. Latencies are summed up by quantiles, since other programs
-//! on the machine move the mean.
+//! Quantiles, means and their intervals. Latencies are summarized by quantiles, because other
+//! programs on the machine move the mean.
 
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Resamples of a bootstrap: enough for the ends of a 95% interval to two digits.
+/// Number of resamples of a bootstrap, enough for the ends of a 95% interval to two digits.
 const RESAMPLES: usize = 10_000;
 
-/// The quantile `q` (0 to 1) of the values, interpolated between neighbours; NaN of no values.
+/// The quantile `q` (0 to 1) of the values, interpolated between neighbours; NaN if there are none.
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -19,19 +19,19 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     below + (above - below) * place.fract()
 }
 
-/// The median; NaN of no values.
+/// The median; NaN if there are no values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The mean; NaN of no values.
+/// The mean; NaN if there are no values.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The 95% confidence interval of the mean, by the bootstrap. On differences of two systems over
-/// the same documents this is the paired bootstrap. Two runs give the same interval; NaN of no
-/// values.
+/// The 95% confidence interval of the mean, by the bootstrap; NaN if there are no values. On
+/// differences of two systems over the same documents this is the paired bootstrap. Two calls give
+/// the same interval.
 pub(crate) fn mean_interval(values: &[f64]) -> [f64; 2] {
     mean_quantiles(values, [0.025, 0.975])
 }
@@ -83,8 +83,8 @@ impl Spread {
 pub(crate) mod tests {
     use super::*;
 
-    /// A number close to normally distributed, of mean 0 and variance 1: four uniform numbers from
-    /// 0 to 1 have mean 2 and variance 1/3.
+    /// A number with almost a normal distribution, of mean 0 and variance 1. It is computed from
+    /// four uniform numbers from 0 to 1, which have mean 2 and variance 1/3.
     pub(crate) fn normal(random: &mut Rng) -> f64 {
         let sum: f64 = (0..4).map(|_| random.f64()).sum();
         (sum - 2.0) * 3.0_f64.sqrt()
@@ -104,7 +104,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_bootstrap_agrees_with_theory() {
-        // Of many normally distributed values: 1.96 standard deviations of the mean to each side.
+        // The interval of many normally distributed values extends 1.96 standard deviations of the
+        // mean to each side.
         let mut random = Rng::with_seed(5);
         let values: Vec<f64> = (0..400).map(|_| 3.0 + normal(&mut random)).collect();
         let center = mean(&values);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::rouge::{Rouge, Scorer};
 use crate::settings::Setting;
 
-/// The figures of one summary.
+/// Measurements of one summary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Row of the document in its file.
@@ -18,13 +18,13 @@ pub struct Sample {
     pub setting: usize,
     /// Time of each stage.
     pub milliseconds: Milliseconds,
-    /// Tokens of the document that the model read.
+    /// Number of the document's tokens that the model read.
     pub input_tokens: usize,
-    /// Whether the document was longer than the model reads.
+    /// Whether the document was longer than the model's window.
     pub truncated: bool,
-    /// Decoder steps.
+    /// Number of decoder steps.
     pub steps: usize,
-    /// Tokens of the summary, the end token included.
+    /// Number of tokens of the summary, including the end token.
     pub tokens: usize,
     /// The summary.
     pub summary: String,
@@ -35,11 +35,11 @@ pub struct Sample {
 /// Milliseconds of each stage of a summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Milliseconds {
-    /// Text to tokens.
+    /// Time of the tokenizer.
     pub tokenize: f64,
-    /// The encoder.
+    /// Time of the encoder.
     pub encode: f64,
-    /// Decoder and search.
+    /// Time of decoder and search.
     pub decode: f64,
 }
 
@@ -61,7 +61,7 @@ impl Milliseconds {
     }
 }
 
-/// A summary as it was made, in this process or another.
+/// A summary and its figures, from this process or another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Made {
     pub(crate) milliseconds: Milliseconds,
@@ -142,7 +142,7 @@ pub fn sweep(
     Ok(samples)
 }
 
-/// One summary; none if the sweep was stopped meanwhile.
+/// Makes one summary; `None` if the sweep was stopped meanwhile.
 pub(crate) fn summarize(
     summarizer: &mut Summarizer,
     document: &Document,
@@ -152,10 +152,10 @@ pub(crate) fn summarize(
     if progress.cancelled() {
         return Ok(None);
     }
-    // A search may take minutes: it ends in the middle.
+    // A search may take minutes, so it must be stopped in the middle.
     let mut stop = Cancelled(progress);
     let summaries = summarizer.summarize_observed(&[&document.text], parameters, &mut stop)?;
-    // A summary may have been cut short if it was stopped meanwhile.
+    // A summary may be incomplete if the sweep was stopped meanwhile.
     Ok(summaries.into_iter().next().filter(|_| !progress.cancelled()))
 }
 

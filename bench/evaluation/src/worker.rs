@@ -1,7 +1,7 @@
-//! A process that runs one model, so that two models can take turns and neither has the other's
-//! memory, caches or threads.
+//! A process that runs one model, so that two models can take turns without sharing memory, caches
+//! or threads.
 //!
-//! The parent writes a request a line and reads an answer a line, both JSON.
+//! The parent writes one request per line and reads one answer per line, both JSON.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::machine::peak_memory;
 use crate::sweep::Made;
 
-/// A document to summarize.
+/// Request to summarize a document.
 #[derive(Serialize, Deserialize)]
 struct Request {
     text: String,
@@ -25,24 +25,24 @@ struct Request {
     parameters: Map<String, Value>,
 }
 
-/// What the worker says.
+/// Answer of the worker.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
     /// The model is loaded.
     Ready { load_ms: f64 },
-    /// A summary, and the most memory that the process has used.
+    /// A summary, and the peak memory of the process.
     Made { made: Made, memory_bytes: Option<u64> },
     /// The model failed.
     Failed { problem: String },
 }
 
 /// Runs a model for the parent process until the input ends. `handicap` slows every summary by this
-/// fraction: a study measures with it how small a slowdown is found.
+/// fraction. A study uses it to measure the smallest slowdown that is found.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] when the parent is gone. What the model fails with is told to the parent.
+/// [`Error::Io`] when the parent is gone. Errors of the model are sent to the parent.
 pub fn serve(
     model: &Path,
     options: &SessionOptions,
@@ -97,11 +97,11 @@ fn answer(
 /// A program that runs [`serve`] for a model.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The program.
+    /// Path of the program.
     pub path: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub arguments: Vec<OsString>,
-    /// The model, for messages.
+    /// Path of the model, for messages.
     pub model: PathBuf,
 }
 
@@ -109,15 +109,15 @@ pub struct Program {
 pub(crate) trait Model {
     /// Summarizes a document with parameters under transformers' names.
     fn summarize(&mut self, text: &str, parameters: &Map<String, Value>) -> Result<Made>;
-    /// Milliseconds that loading took.
+    /// Time of loading in milliseconds.
     fn load_ms(&self) -> f64;
-    /// The most memory used so far, in bytes, where the system tells.
+    /// Peak memory in bytes, if the system tells.
     fn memory_bytes(&self) -> Option<u64>;
 }
 
-/// What makes fresh processes of a model.
+/// Starts processes of a model.
 pub(crate) trait Start {
-    /// A new process with the model loaded.
+    /// Starts a new process and loads the model.
     fn start(&self) -> Result<Box<dyn Model>>;
 }
 
@@ -127,7 +127,7 @@ impl Start for Program {
     }
 }
 
-/// The parent's side of a process. It ends when this is dropped.
+/// The parent's side of a process. Dropping it ends the process.
 struct Worker {
     child: Child,
     input: ChildStdin,
@@ -199,7 +199,7 @@ impl Model for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // It may have ended by itself already.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

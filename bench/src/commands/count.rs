@@ -1,4 +1,4 @@
-//! `epitome-bench count`: what the gate runs under valgrind.
+//! `epitome-bench count`, which the gate runs under valgrind.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use epitome_bench::gate::{Probe, counting};
 
-/// Do the work of probes, for callgrind to count
+/// Run probes for callgrind to count
 #[derive(Args)]
 #[command(name = counting::SUBCOMMAND, hide = true)]
 pub(crate) struct Arguments {

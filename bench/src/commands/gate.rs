@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     baseline: PathBuf,
 }
 
-/// Whether something got slower.
+/// Compares, and returns whether something got slower.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let path = &arguments.baseline;
     let baseline = Baseline::read(path)?;

@@ -1,4 +1,4 @@
-//! One file a subcommand.
+//! The subcommands, one file each.
 
 pub(crate) mod baseline;
 pub(crate) mod count;
@@ -19,7 +19,7 @@ pub(crate) fn trained() -> Result<Exported> {
     Exported::trained()
 }
 
-/// Prints to standard output. A closed pipe is no error: the reader has seen enough.
+/// Prints to standard output. Ignores a closed pipe: the reader has seen enough.
 pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

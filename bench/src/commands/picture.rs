@@ -20,16 +20,16 @@ use super::{print, trained};
 /// Draw latency, length and ROUGE of the trained model against length_penalty
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Where to draw
+    /// File of the figure
     #[arg(long, value_name = "FILE", default_value = "docs/images/length-penalty.svg")]
     output: PathBuf,
-    /// Held-out documents to measure on
+    /// Number of held-out documents to measure on
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
-    /// Beams of the search
+    /// Number of beams
     #[arg(long, value_name = "N", default_value_t = 8)]
     num_beams: usize,
-    /// Threads of the model; with one, a neighbour on the machine disturbs least
+    /// Threads of the model; a single thread is disturbed least by other programs
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
 }

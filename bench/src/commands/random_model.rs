@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use epitome_bench::random_checkpoint::Shape;
 
-/// Write a random PEGASUS checkpoint of true shape
+/// Write a random PEGASUS checkpoint with the shape of a real model
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Which shape
+    /// Shape of the model
     #[arg(long, value_enum, default_value = "small")]
     shape: Named,
     /// Folder of the checkpoint

@@ -6,10 +6,10 @@ use anyhow::Result;
 use clap::Args;
 use epitome_bench::roofline::Roofline;
 
-/// Measure what this machine can read and compute at most
+/// Measure the limits of this machine: memory bandwidth and arithmetic
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Threads that work together
+    /// Number of threads
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroUsize,
 }

@@ -1,4 +1,4 @@
-//! `epitome-bench worker`: epitome as one of the engines of `bench/peers`.
+//! `epitome-bench worker`, which runs epitome as one of the engines of `bench/peers`.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::num::NonZeroUsize;
@@ -12,7 +12,7 @@ use epitome_runtime::{SessionOptions, Summarizer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Work on token ids, for bench/peers: a JSON object a line in, one a line out
+/// Generate from token ids, for bench/peers: one JSON object per line, in and out
 #[derive(Args)]
 #[command(hide = true)]
 pub(crate) struct Arguments {
@@ -29,7 +29,7 @@ enum Request {
     Generate(Job),
 }
 
-/// Answers until standard input ends.
+/// Answers requests until standard input ends.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     answer(&json!({"engine": format!("epitome {}", env!("CARGO_PKG_VERSION"))}))?;
     let mut loaded: Option<Summarizer> = None;

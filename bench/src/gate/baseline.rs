@@ -1,4 +1,4 @@
-//! The stored counts that a commit is compared with.
+//! The stored counts of the gate.
 
 use std::fs;
 use std::path::Path;
@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 use super::counting::{Counts, count};
 use super::probe::Probe;
 
-/// Counts, and what they were made with.
+/// Counts, with their machine, versions and build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     /// The machine.
     pub machine: Machine,
     /// Versions of this workspace and of ONNX Runtime.
     pub versions: Versions,
-    /// How the program was built that counted.
+    /// Build of the program that counted.
     pub build: Build,
     /// Instructions of each probe.
     pub instructions: Counts,
 }
 
-/// How this program was built: counts are of one compiler and its settings.
+/// A build. Counts depend on the compiler and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
-    /// The compiler's version, as it prints it.
+    /// Output of `rustc --version`.
     pub rustc: String,
     /// cargo's `opt-level`.
     pub opt_level: String,
@@ -44,7 +44,7 @@ impl Build {
 }
 
 impl Baseline {
-    /// Counts now.
+    /// Counts the instructions of the probes.
     ///
     /// # Errors
     ///
@@ -80,8 +80,8 @@ impl Baseline {
         Ok(replace(path, &text)?)
     }
 
-    /// Why counts of this machine and build cannot be compared with the baseline; none where they
-    /// can.
+    /// The reason why counts of this machine and build cannot be compared with the baseline, if
+    /// there is one.
     pub fn difference(&self, machine: &Machine, build: &Build) -> Option<String> {
         let then = &self.machine;
         if (&then.os, &then.arch) != (&machine.os, &machine.arch) {

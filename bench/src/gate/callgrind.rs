@@ -1,4 +1,4 @@
-//! Requests of a program to the callgrind that it runs under: when to count, and when to write the
+//! Requests of a program to callgrind, if it runs under it: when to count, and when to write the
 //! count.
 //!
 //! A request is a sequence of instructions that does nothing on a processor and that valgrind
@@ -8,10 +8,10 @@
 use std::ffi::CString;
 use std::ptr;
 
-/// Whether requests are known for this processor's architecture.
+/// Whether requests exist for this processor's architecture.
 pub(super) const SUPPORTED: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
-/// callgrind's requests begin at the letters C and T.
+/// The numbers of callgrind's requests begin with the letters C and T.
 const BASE: usize = 0x4354_0000;
 
 #[derive(Clone, Copy)]
@@ -23,22 +23,23 @@ enum Request {
     StopInstrumentation = BASE + 5,
 }
 
-/// From here on instructions can be counted, and everything is about 50 times slower.
+/// Starts the instrumentation, which makes everything about 50 times slower. Only instrumented code
+/// can be counted.
 pub(super) fn start_instrumentation() {
     request(Request::StartInstrumentation, ptr::null());
 }
 
-/// The opposite.
+/// Stops the instrumentation.
 pub(super) fn stop_instrumentation() {
     request(Request::StopInstrumentation, ptr::null());
 }
 
-/// Begins to count, or ends it.
+/// Starts or stops counting.
 pub(super) fn toggle_collect() {
     request(Request::ToggleCollect, ptr::null());
 }
 
-/// Writes the count since the last dump into a file of its own. The heading must have no NUL.
+/// Writes the count since the last dump to a new file. The heading must have no NUL.
 pub(super) fn dump(heading: &str) {
     let heading = CString::new(heading).unwrap_or_default();
     request(Request::DumpStatsAt, heading.as_ptr().cast());
@@ -46,9 +47,9 @@ pub(super) fn dump(heading: &str) {
 
 fn request(request: Request, argument: *const u8) {
     let arguments = [request as usize, argument.expose_provenance(), 0, 0, 0, 0];
-    // SAFETY: the rotations of rdi add up to twice its width and rbx is exchanged with itself, so
-    // that a processor changes nothing. valgrind reads the six numbers, and the text that one of
-    // them is the address of; both live until it has answered, which it does in rdx.
+    // SAFETY: the rotations of rdi add up to twice its width and rbx is exchanged with itself, so a
+    // processor changes nothing. valgrind reads the six numbers, one of which is the address of the
+    // text. Both live until valgrind has answered in rdx.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(

@@ -1,20 +1,20 @@
-//! Compares counts with a baseline's.
+//! Compares counts with those of a baseline.
 
 use anyhow::Result;
 
 use super::counting::Counts;
 use super::probe::Probe;
 
-/// The relative increase above which a probe is slower. Counts vary by far less: only hash tables,
-/// which are seeded at random, move them.
+/// Relative increase above which a probe is slower. Counts vary much less: only hash tables, which
+/// are seeded at random, change them.
 pub const TOLERANCE: f64 = 0.01;
 
 /// The change of one probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The probe.
+    /// Name of the probe.
     pub probe: Probe,
-    /// The relative increase in instructions; negative for a decrease.
+    /// Relative increase in instructions; negative for a decrease.
     pub increase: f64,
 }
 
@@ -25,8 +25,8 @@ impl Change {
     }
 }
 
-/// Compares each probe of the baseline. What seems slower is counted again, and the smaller count
-/// is taken.
+/// Compares each probe of the baseline. If a probe seems slower, counts again and takes the smaller
+/// count.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub fn table(changes: &[Change]) -> String {
 mod tests {
     use super::*;
 
-    /// The changes where counts come one after another.
+    /// The changes from a sequence of counts.
     fn changes(counts: &[Counts]) -> Vec<Change> {
         let before = [(Probe::SearchLoop, 1000), (Probe::Encoder, 1000)].into();
         let mut next = counts.iter();

@@ -1,4 +1,4 @@
-//! Counts instructions with valgrind's callgrind: slow, and the same every time.
+//! Counts instructions with valgrind's callgrind, which is slow and reproducible.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +16,8 @@ pub const SUBCOMMAND: &str = "count";
 /// Instructions of each probe.
 pub type Counts = BTreeMap<Probe, u64>;
 
-/// Works through the probes in this process, for callgrind to count. Only the work itself is
-/// instrumented, since instrumentation makes everything some 50 times slower.
+/// Runs the probes in this process, for callgrind to count. Only the work itself is instrumented,
+/// since instrumentation makes everything some 50 times slower.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub fn work(probes: &[Probe], bundle: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Counts the instructions of the probes, in a process of this program under valgrind.
+/// Counts the instructions of the probes, in a child process of this program under valgrind.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub fn count(probes: &[Probe], bundle: &Path) -> Result<Counts> {
         process.arg("--probe").arg(probe.to_string());
     }
     run(&mut process)?;
-    // The files are numbered in the order in which they were written.
+    // The files are numbered in the order in which they are written.
     let numbered = probes.iter().enumerate();
     let counted = numbered.map(|(index, &probe)| {
         let path = folder.path().join(format!("count.{}", index + 1));
@@ -71,7 +71,7 @@ pub fn count(probes: &[Probe], bundle: &Path) -> Result<Counts> {
     counted.collect()
 }
 
-/// Runs valgrind to its end. Fails with the last line it printed.
+/// Runs valgrind to its end. An error contains the last line that it printed.
 fn run(process: &mut Command) -> Result<()> {
     let output = process
         .stdin(Stdio::null())
@@ -85,7 +85,7 @@ fn run(process: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The total of a callgrind file that is of this probe.
+/// The total of a callgrind file, if it is of this probe.
 fn total(text: &str, probe: Probe) -> Option<u64> {
     let after = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
     let heading = after("desc: Trigger: Client Request: ")?;

@@ -13,28 +13,28 @@ use serde::{Deserialize, Serialize};
 use crate::fixtures::held_out;
 use crate::mock_logits::{MockSearch, plain_search, processed_search};
 
-/// Times that a probe repeats its work, so that a count does not hang on one run.
+/// Repetitions of the work, so that a count does not depend on one run.
 const REPEATS: usize = 20;
-/// Texts to tokenize.
+/// Number of texts to tokenize.
 const TEXTS: usize = 4;
-/// Steps of a search.
+/// Number of steps of a search.
 const SEARCH_STEPS: usize = 2;
-/// Decoder steps.
+/// Number of decoder steps.
 const DECODER_STEPS: usize = 2;
-/// Beams of a decoder step.
+/// Number of beams of a decoder step.
 const BEAMS: usize = 4;
-/// Tokens of the source.
+/// Number of source tokens.
 const SOURCE: usize = 64;
 
-/// A piece of work whose cost is watched.
+/// Work whose cost is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
     /// Beam search over mock logits.
     SearchLoop,
-    /// The same with the logits processors of summarization.
+    /// Beam search over mock logits with the logits processors of summarization.
     Processors,
-    /// Documents to tokens.
+    /// Tokenizing of documents.
     Tokenizer,
     /// The encoder of the trained model.
     Encoder,
@@ -43,12 +43,12 @@ pub enum Probe {
 }
 
 impl Probe {
-    /// All of them.
+    /// All probes.
     pub const ALL: [Self; 5] =
         [Self::SearchLoop, Self::Processors, Self::Tokenizer, Self::Encoder, Self::DecoderStep];
 
-    /// Prepares the work on this bundle, does it once unmeasured, then hands it to `measure`. The
-    /// first run of a session initializes what later ones reuse.
+    /// Prepares the work on this bundle, runs it once unmeasured, then passes it to `measure`. The
+    /// first run of a session initializes buffers that later runs reuse.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Probe {
         bundle: &Path,
         measure: &mut dyn FnMut(&mut Work<'_>) -> Result<()>,
     ) -> Result<()> {
-        // One thread: how several share the work differs from run to run.
+        // Uses one thread: the division of work between several differs from run to run.
         let options = SessionOptions { threads: NonZeroUsize::MIN, ..Default::default() };
         let open = || Summarizer::open_with(bundle, &options);
         match self {
@@ -112,7 +112,7 @@ impl Probe {
     }
 }
 
-/// What a probe does once it is prepared.
+/// The work of a prepared probe.
 pub type Work<'a> = dyn FnMut() -> Result<()> + 'a;
 
 fn search(

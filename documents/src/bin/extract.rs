@@ -1,4 +1,5 @@
-//! `extract FILE` prints a document as JSON, as the program reads it: in a child process.
+//! `extract FILE` prints a document as JSON. Like the program, it reads the document in a child
+//! process.
 
 use std::io::Write;
 use std::process::ExitCode;

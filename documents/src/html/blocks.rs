@@ -1,4 +1,4 @@
-//! The tree of a page to paragraphs and headings.
+//! Converts the tree of a page to paragraphs and headings.
 
 use dom_query::NodeRef;
 
@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 
 /// Adds the text below `root` to the sections.
 ///
-/// The walk keeps no stack: however deep a page nests, it goes from node to node.
+/// The walk uses no stack, so that a page may nest deeply.
 pub(crate) fn blocks(root: &NodeRef<'_>, builder: &mut Builder) -> Result<(), ErrorKind> {
     let mut text = Text::default();
     let mut node = root.first_child();
@@ -29,7 +29,7 @@ pub(crate) fn blocks(root: &NodeRef<'_>, builder: &mut Builder) -> Result<(), Er
     builder.paragraph(&text.take())
 }
 
-/// The node after `node` in the order of the page, leaving elements on the way.
+/// The node after `node` in document order. Ends elements on the way.
 fn next<'a>(
     mut node: NodeRef<'a>,
     root: &NodeRef<'a>,
@@ -129,7 +129,7 @@ fn is_block(name: &str) -> bool {
     )
 }
 
-/// What a browser does not show, and what is not the text of a page.
+/// Whether an element is not shown, or is not part of the page's text.
 fn is_hidden(node: &NodeRef<'_>, name: &str) -> bool {
     let is_other = matches!(
         name,
@@ -162,12 +162,12 @@ fn is_hidden(node: &NodeRef<'_>, name: &str) -> bool {
     is_other || (node.is_element() && node.has_attr("hidden"))
 }
 
-/// Text that is not yet a paragraph.
+/// Text of an unfinished paragraph.
 #[derive(Default)]
 struct Text {
     text: String,
     keeps_space: bool,
-    /// White space that is only written before more text.
+    /// White space that is only written if more text follows.
     space: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! HTML: the article of a page, or all of it.
+//! HTML: the article of a page, or the whole page.
 
 mod blocks;
 
@@ -12,14 +12,15 @@ use crate::error::ErrorKind;
 
 pub(crate) use blocks::blocks;
 
-/// Elements within elements.
-const DEEPEST: usize = 5000;
-/// What is less is no article: a cookie banner, or the teaser of a page that is a list.
-const SHORTEST_ARTICLE: usize = 250;
-/// Words of a paragraph that is neither a menu nor a caption.
-const PROSE: usize = 25;
+/// Limit of nested elements.
+const MAX_DEPTH: usize = 5000;
+/// Smallest article in characters. Less text is a cookie banner, or the teaser in a list of
+/// articles.
+const MIN_ARTICLE: usize = 250;
+/// Smallest number of words of a paragraph of prose. Menus and captions have fewer.
+const MIN_PROSE_WORDS: usize = 25;
 
-/// Title and sections of a page: of its article where there is one, else of all that is shown.
+/// Title and sections of a page: of its article if there is one, or else of all visible text.
 pub(crate) fn read(
     bytes: &[u8],
     limit: usize,
@@ -41,7 +42,7 @@ pub(crate) fn read(
 /// A title and sections.
 type Article = (Option<String>, Vec<Section>);
 
-/// The article of a page, where it has one.
+/// The article of a page, if it has one.
 fn article(html: &str, limit: usize) -> Result<Option<Article>, ErrorKind> {
     let article = Readability::new(html, None, None).and_then(|mut page| page.parse());
     let Ok(article) = article else { return Ok(None) };
@@ -52,30 +53,30 @@ fn article(html: &str, limit: usize) -> Result<Option<Article>, ErrorKind> {
     Ok(builder.finish().map(|sections| (title, sections)))
 }
 
-/// Whether an article has most of the prose of its page. A manual is one page of many parts, of
-/// which the longest is not the article.
+/// Whether an article has most of the prose of its page. A manual is a page of many parts, and its
+/// longest part is not an article.
 fn is_enough(article: &[Section], page: &[Section]) -> bool {
     let prose = |sections: &[Section]| -> usize {
         let paragraphs = sections.iter().flat_map(|section| section.text.split("\n\n"));
         let words = paragraphs.map(|paragraph| paragraph.split_whitespace().count());
-        words.filter(|words| *words >= PROSE).sum()
+        words.filter(|words| *words >= MIN_PROSE_WORDS).sum()
     };
     let length: usize = article.iter().map(|section| section.text.len()).sum();
-    length >= SHORTEST_ARTICLE && prose(article) * 10 >= prose(page) * 6
+    length >= MIN_ARTICLE && prose(article) * 10 >= prose(page) * 6
 }
 
-/// The tree of a page.
+/// Parses a page.
 ///
-/// A parser looks through all open elements at many tags, so that a page that nests without end
-/// would take hours. Browsers stop at some hundred.
+/// A parser searches all open elements at many tags, so that a page with endless nesting would take
+/// hours. Browsers stop at a few hundred levels.
 pub(crate) fn parse(html: &str) -> Result<Document, ErrorKind> {
-    if depth(html) > DEEPEST {
+    if depth(html) > MAX_DEPTH {
         return Err(ErrorKind::damaged(Format::Html, "its elements nest too deeply"));
     }
     Ok(Document::from(html))
 }
 
-/// How deep elements nest at most, but for those that end by themselves.
+/// Deepest nesting of elements, except those that end by themselves.
 fn depth(html: &str) -> usize {
     const ENDING: [&str; 27] = [
         "area", "base", "br", "col", "colgroup", "dd", "dt", "embed", "hr", "img", "input", "li",
@@ -102,8 +103,8 @@ pub(crate) fn title(page: &Document) -> Option<String> {
     elements.map(|element| single_spaced(&element.text())).find(|title| !title.is_empty())
 }
 
-/// The page with an end tag for every element of XHTML that ends within its own tag. A browser
-/// would take such a tag for one that has begun.
+/// The page with an end tag for every self-closing element of XHTML. HTML parsers take such a tag
+/// for a start tag.
 #[cfg(feature = "epub")]
 pub(crate) fn with_end_tags(page: &str) -> String {
     const VOID: [&str; 14] = [
@@ -129,9 +130,9 @@ pub(crate) fn with_end_tags(page: &str) -> String {
     out
 }
 
-/// The text of a page whose encoding may be said within.
+/// The text of a page that may declare its encoding.
 pub(crate) fn text_of(bytes: &[u8], limit: usize) -> Result<String, ErrorKind> {
-    // Tags take more than text.
+    // Allows more bytes than text, because of the tags.
     if bytes.len() > limit.saturating_mul(8) {
         let limit = limit.saturating_mul(8) as u64;
         return Err(ErrorKind::TooLarge { what: "it".into(), limit });
@@ -141,7 +142,7 @@ pub(crate) fn text_of(bytes: &[u8], limit: usize) -> Result<String, ErrorKind> {
         .ok_or_else(|| ErrorKind::NotADocument("binary data".into()))
 }
 
-/// The encoding that `<meta charset>` or the declaration of XML names.
+/// The encoding in `<meta charset>` or in the XML declaration.
 fn declared(head: &[u8]) -> Option<&[u8]> {
     let lower = head.to_ascii_lowercase();
     let find = |word: &[u8]| {

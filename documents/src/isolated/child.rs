@@ -7,12 +7,12 @@ use super::request::{Answer, Limits, Request};
 use crate::error::ErrorKind;
 use crate::read::read_kind;
 
-/// Stack of the thread that reads. It counts as memory only where it is touched.
+/// Stack of the reading thread in bytes. Only used pages count as memory.
 const STACK: usize = 64 << 20;
 
-/// What the child process does: reads the document on standard input, and answers on standard
-/// output. `request` is the one argument that [`Extractor`](super::Extractor) passes. Returns the
-/// code to exit with.
+/// Main function of the child process: reads the document on standard input, and answers on
+/// standard output. `request` is the argument that [`Extractor`](super::Extractor) passes. Returns
+/// the exit code.
 pub fn child_main(request: &str) -> u8 {
     let Ok(request) = serde_json::from_str::<Request>(request) else {
         eprintln!("this command is for the use of the program itself");
@@ -23,7 +23,7 @@ pub fn child_main(request: &str) -> u8 {
     let mut out = io::stdout().lock();
     match serde_json::to_writer(&mut out, &answer).map(|()| out.flush()) {
         Ok(Ok(())) => 0,
-        // The parent has gone.
+        // The parent is gone.
         _ => 1,
     }
 }
@@ -55,8 +55,8 @@ fn answer(request: Request) -> Answer {
     }
 }
 
-/// Sets the limits of this process. What a system does not have is left to the parent, which ends
-/// the child when its time is over.
+/// Sets the limits of this process. On systems without these limits, the parent ends the child
+/// after its time.
 #[cfg(unix)]
 fn limit(limits: &Limits) {
     use rustix::process::{Resource, Rlimit, setrlimit};
@@ -65,7 +65,7 @@ fn limit(limits: &Limits) {
         use rustix::process::{Signal, getppid, set_parent_process_death_signal};
         let parent = getppid();
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        // The parent may have gone before it was asked for.
+        // The parent may have died before the signal was requested.
         if getppid() != parent {
             std::process::exit(1);
         }
@@ -74,9 +74,9 @@ fn limit(limits: &Limits) {
         let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
     };
     set(Resource::As, limits.memory + STACK as u64);
-    // The parent counts the clock; this ends a child whose parent no longer does.
+    // The parent measures the time. This limit ends a child whose parent no longer does.
     set(Resource::Cpu, limits.seconds + 5);
-    // No files are written, and no memory is left on the disk.
+    // The child writes no files, and leaves no core dump.
     set(Resource::Fsize, 0);
     set(Resource::Core, 0);
 }

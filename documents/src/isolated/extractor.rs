@@ -1,4 +1,4 @@
-//! The parent's side.
+//! The parent's side of isolated reading.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,25 +18,26 @@ use crate::read::read;
 
 /// The subcommand that [`Extractor::of_this_program`] calls.
 const SUBCOMMAND: &str = "extract-document";
-/// A larger file is read in a child whatever its format, so that this process stays small.
-const LARGEST_HERE: usize = 1 << 20;
-/// How much is kept of what a child writes on standard error.
-const LONGEST_COMPLAINT: u64 = 4096;
+/// Largest file in bytes that is read in this process. Larger ones of any format are read in a
+/// child, so that this process stays small.
+const MAX_IN_PROCESS: usize = 1 << 20;
+/// Largest amount of a child's standard error that is kept, in bytes.
+const MAX_STDERR: u64 = 4096;
 
-/// The executable of this process.
+/// The path of the executable of this process.
 ///
 /// # Errors
 ///
 /// The system does not say where it is.
 pub fn running_program() -> io::Result<PathBuf> {
-    // On Linux this link leads to the program, even after its file was replaced. Elsewhere anybody
-    // may have made a file of this name.
+    // On Linux this link leads to the program, even after its file was replaced. On other systems
+    // anybody may have created a file with this name.
     let link = Path::new("/proc/self/exe");
     let linked = cfg!(target_os = "linux") && link.exists();
     if linked { Ok(link.into()) } else { std::env::current_exe() }
 }
 
-/// Reads documents, hostile formats in a child process.
+/// Reads documents. Formats that a hostile file may exploit are read in a child process.
 #[derive(Clone, Debug)]
 pub struct Extractor {
     program: PathBuf,
@@ -46,8 +47,8 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// Calls `program` with `arguments` and one more, which it must pass to
-    /// [`child_main`](super::child_main).
+    /// Creates an extractor that calls `program` with `arguments` and one more argument, which the
+    /// program must pass to [`child_main`](super::child_main).
     pub fn new(program: impl Into<PathBuf>, arguments: Vec<OsString>) -> Self {
         Self {
             program: program.into(),
@@ -57,7 +58,7 @@ impl Extractor {
         }
     }
 
-    /// Calls this program's own subcommand `extract-document`.
+    /// Creates an extractor that calls this program's subcommand `extract-document`.
     ///
     /// # Errors
     ///
@@ -66,13 +67,13 @@ impl Extractor {
         Ok(Self::new(running_program()?, vec![SUBCOMMAND.into()]))
     }
 
-    /// Reads with these options.
+    /// Sets the options of reading.
     pub fn with_options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Gives child processes these limits.
+    /// Sets the limits of child processes.
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -88,7 +89,7 @@ impl Extractor {
         let fail = |error: io::Error| Error::new(Some(&name), ErrorKind::Io(error.to_string()));
         let mut file = File::open(path).map_err(fail)?;
         let mut bytes = Vec::new();
-        (&file).take(LARGEST_HERE as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+        (&file).take(MAX_IN_PROCESS as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
         if is_isolated(&bytes, &name) {
             // A pipe cannot be read twice.
             if file.rewind().is_ok() {
@@ -100,7 +101,8 @@ impl Extractor {
         self.read(&bytes, Some(&name))
     }
 
-    /// Reads bytes. `name` is for messages, and decides where the content could be of two formats.
+    /// Reads a document from bytes. `name` appears in messages, and decides if the content could be
+    /// of two formats.
     ///
     /// # Errors
     ///
@@ -113,7 +115,7 @@ impl Extractor {
         }
     }
 
-    /// Runs the child on a file, or on the bytes where its standard input is a pipe.
+    /// Runs the child on a file, or if its standard input is a pipe, on the bytes.
     fn in_child(
         &self,
         stdin: Stdio,
@@ -142,11 +144,11 @@ impl Extractor {
         thread::scope(|scope| {
             let (stdin, stdout) = (child.0.stdin.take(), child.0.stdout.take());
             if let Some(mut stdin) = stdin {
-                // A child that ends early closes the pipe, which is no failure of ours.
+                // A child that ends early closes the pipe. That is not an error here.
                 scope.spawn(move || drop(stdin.write_all(bytes)));
             }
             let complaint = child.0.stderr.take();
-            let complaint = scope.spawn(move || read_some(complaint, LONGEST_COMPLAINT));
+            let complaint = scope.spawn(move || read_some(complaint, MAX_STDERR));
             let (sender, answers) = mpsc::channel();
             let longest = longest_answer(&self.options);
             scope.spawn(move || sender.send(read_some(stdout, longest + 1)));
@@ -159,7 +161,7 @@ impl Extractor {
                 child.end();
                 return Err(crate::builder::too_much_text(self.options.max_text));
             }
-            // A child that has closed its output ends at once, or is ended.
+            // A child that has closed its output ends now, or is killed.
             let status = child.wait_until(end);
             let complaint = complaint.join().unwrap_or_default();
             match serde_json::from_slice::<Answer>(&answer) {
@@ -169,7 +171,7 @@ impl Extractor {
         })
     }
 
-    /// Why a child ended without an answer.
+    /// The error of a child that ended without an answer.
     fn crash(&self, status: Option<ExitStatus>, complaint: &[u8]) -> ErrorKind {
         let complaint = String::from_utf8_lossy(complaint);
         let Some(status) = status else { return ErrorKind::OutOfTime(self.limits.seconds) };
@@ -188,7 +190,7 @@ impl Extractor {
     }
 }
 
-/// A child that does not outlive its use.
+/// A child process that is killed when this is dropped.
 struct Running(Child);
 
 impl Running {
@@ -218,7 +220,7 @@ impl Drop for Running {
 }
 
 fn is_isolated(bytes: &[u8], name: &str) -> bool {
-    bytes.len() > LARGEST_HERE
+    bytes.len() > MAX_IN_PROCESS
         || match detect(bytes, Some(name)) {
             Found::Zip => true,
             Found::Format(format) => format.is_isolated(),
@@ -226,7 +228,7 @@ fn is_isolated(bytes: &[u8], name: &str) -> bool {
         }
 }
 
-/// What a child writes, up to `limit` bytes.
+/// Reads the output of a child, up to `limit` bytes.
 fn read_some(from: Option<impl Read>, limit: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(from) = from {

@@ -1,4 +1,4 @@
-//! What the parent asks of the child, and what it hears.
+//! The request to the child process, and its answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use crate::options::Options;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most bytes of memory.
+    /// Largest memory in bytes.
     pub memory: u64,
-    /// Most seconds, of the clock.
+    /// Longest wall-clock time in seconds.
     pub seconds: u64,
-    /// Most bytes of the file.
+    /// Largest file in bytes.
     pub file: u64,
 }
 
@@ -24,7 +24,7 @@ impl Default for Limits {
     }
 }
 
-/// The argument of the child.
+/// Argument of the child.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Request {
     pub(crate) name: Option<String>,
@@ -32,10 +32,10 @@ pub(crate) struct Request {
     pub(crate) limits: Limits,
 }
 
-/// What the child writes, as JSON.
+/// Answer of the child, as JSON.
 pub(crate) type Answer = Result<Vec<Document>, ErrorKind>;
 
-/// Most bytes of an answer: JSON doubles quotation marks and line ends.
+/// Longest answer in bytes. JSON escapes double quotation marks and line ends.
 pub(crate) fn longest_answer(options: &Options) -> u64 {
     2 * options.max_text as u64 + (1 << 20)
 }

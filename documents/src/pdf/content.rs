@@ -1,4 +1,4 @@
-//! What a page draws: its letters and their places.
+//! The content of a page: letters and their positions.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,16 +13,16 @@ use super::font::Font;
 use super::matrix::Matrix;
 use super::text_string::text_string;
 
-/// Forms within forms. No program nests them so deep.
-const DEEPEST_FORM: usize = 16;
-/// Saved graphics states. Deeper ones are counted and not kept.
-const DEEPEST_STATE: usize = 1024;
-/// Letters of one page. A page of a dictionary has twenty thousand.
-const MOST_GLYPHS: usize = 1 << 20;
-/// Forms that a page draws.
-const MOST_FORMS: usize = 20_000;
+/// Limit of nested forms. No program nests them so deep.
+const MAX_FORM_DEPTH: usize = 16;
+/// Limit of saved graphics states. Deeper ones are counted and not stored.
+const MAX_STATE_DEPTH: usize = 1024;
+/// Largest number of letters on a page. A page of a dictionary has twenty thousand.
+const MAX_GLYPHS: usize = 1 << 20;
+/// Largest number of forms that a page draws.
+const MAX_FORMS: usize = 20_000;
 
-/// The letters of a page, in the order in which they are drawn.
+/// The letters of a page in drawing order.
 #[derive(Default)]
 pub(super) struct Glyphs {
     pub(super) text: String,
@@ -31,22 +31,22 @@ pub(super) struct Glyphs {
 
 /// A letter, or the letters of a ligature.
 pub(super) struct Glyph {
-    /// Its part of the text of the page.
+    /// Range of the letter in the text of the page.
     pub(super) text: Range<usize>,
-    /// Where it begins on its base line.
+    /// Start on the base line.
     pub(super) start: (f64, f64),
-    /// Where the next one would begin.
+    /// Start of the next letter.
     pub(super) end: (f64, f64),
-    /// The height of the font.
+    /// Font size on the page.
     pub(super) size: f64,
     pub(super) is_bold: bool,
-    /// Headers, footers and the like, where the file says so.
+    /// Whether the file marks it as an artifact, such as a header or footer.
     pub(super) is_artifact: bool,
 }
 
-/// Follows the pages of a document.
+/// Interprets the content of pages.
 pub(super) struct Interpreter {
-    /// Fonts by the place of their dictionary in the file.
+    /// Fonts by the position of their dictionary in the file.
     fonts: HashMap<usize, Option<Rc<Font>>>,
     out: Glyphs,
     /// Forms that are being drawn, the outermost first.
@@ -55,16 +55,16 @@ pub(super) struct Interpreter {
     marked: Vec<Marked>,
 }
 
-/// What is between the begin and the end of marked content.
+/// A level of marked content.
 struct Marked {
     is_artifact: bool,
-    /// The text that stands for all that is drawn within, and the first glyph within.
+    /// Text that replaces everything drawn inside, and the index of the first glyph inside.
     replaced: Option<(String, usize)>,
 }
 
 #[derive(Clone)]
 struct State {
-    /// From user space to the page.
+    /// Matrix from user space to the page.
     ctm: Matrix,
     font: Option<Rc<Font>>,
     size: f64,
@@ -87,9 +87,9 @@ impl Interpreter {
         }
     }
 
-    /// The letters of a page, turned upright.
+    /// The letters of a page, rotated upright.
     pub(super) fn page(&mut self, page: &Page<'_>) -> Glyphs {
-        self.forms_left = MOST_FORMS;
+        self.forms_left = MAX_FORMS;
         self.marked.clear();
         let turn = match page.rotation() {
             Rotation::None => Matrix::IDENTITY,
@@ -119,12 +119,12 @@ impl Interpreter {
         let mut text = Matrix::IDENTITY;
         let mut line = Matrix::IDENTITY;
         while let Some(operation) = operations.next() {
-            if self.out.glyphs.len() >= MOST_GLYPHS {
+            if self.out.glyphs.len() >= MAX_GLYPHS {
                 return;
             }
             use TypedInstruction as Op;
             match operation {
-                Op::SaveState(_) if saved.len() < DEEPEST_STATE => saved.push(state.clone()),
+                Op::SaveState(_) if saved.len() < MAX_STATE_DEPTH => saved.push(state.clone()),
                 Op::SaveState(_) => too_deep += 1,
                 Op::RestoreState(_) if too_deep > 0 => too_deep -= 1,
                 Op::RestoreState(_) => state = saved.pop().unwrap_or(state),
@@ -231,9 +231,9 @@ impl Interpreter {
         if dict.get::<Name<'_>>(b"Subtype").is_none_or(|it| it.as_ref() != b"Form") {
             return;
         }
-        // A form that draws itself would never end.
+        // Skips a form that draws itself, which would never end.
         let is_known = self.forms.contains(&form.obj_id());
-        if is_known || self.forms.len() >= DEEPEST_FORM || self.forms_left == 0 {
+        if is_known || self.forms.len() >= MAX_FORM_DEPTH || self.forms_left == 0 {
             return;
         }
         self.forms_left -= 1;
@@ -253,12 +253,12 @@ impl Interpreter {
         let is_artifact = self.marked.iter().any(|marked| marked.is_artifact);
         let unit = Matrix([state.size * state.scale, 0.0, 0.0, state.size, 0.0, state.rise]);
         for code in font.codes(bytes) {
-            if self.out.glyphs.len() >= MOST_GLYPHS {
+            if self.out.glyphs.len() >= MAX_GLYPHS {
                 return;
             }
             let place = unit.then(*text).then(state.ctm);
             let mut advance = code.width * state.size + state.character_spacing;
-            // A space of one byte is made wider, and no other.
+            // Word spacing applies only to single-byte spaces.
             if code.is_space {
                 advance += state.word_spacing;
             }
@@ -285,7 +285,7 @@ impl Interpreter {
     }
 
     fn begin_marked(&mut self, tag: &Name<'_>, text: Option<String>) {
-        if self.marked.len() < DEEPEST_STATE {
+        if self.marked.len() < MAX_STATE_DEPTH {
             self.marked.push(Marked {
                 is_artifact: tag.as_ref() == b"Artifact",
                 replaced: text.map(|text| (text, self.out.glyphs.len())),

@@ -1,4 +1,4 @@
-//! Lines to paragraphs and headings, without what repeats on every page.
+//! Converts lines to paragraphs and headings, and removes headers and footers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,13 +6,13 @@ use super::lines::Line;
 use crate::builder::Builder;
 use crate::error::ErrorKind;
 
-/// How many lines from the top and from the bottom may be headers and footers.
+/// Number of lines at the top and at the bottom that may be headers and footers.
 const EDGE: usize = 3;
-/// On how many pages a line must be to be a header.
+/// Smallest number of pages with the same line for a header.
 const REPEATED: usize = 3;
-/// A heading is larger than the body by this.
+/// Smallest ratio between the sizes of a heading and the body.
 const LARGER: f64 = 1.12;
-const LONGEST_HEADING: usize = 200;
+const MAX_HEADING: usize = 200;
 
 /// Adds the text of the pages, and returns the largest heading of the first page that has text.
 pub(super) fn build(
@@ -34,7 +34,7 @@ pub(super) fn build(
     Ok(title.flatten())
 }
 
-/// The size of most letters.
+/// The most frequent font size.
 fn body_size(pages: &[Vec<Line>]) -> f64 {
     let mut sizes: HashMap<i64, usize> = HashMap::new();
     for line in pages.iter().flatten() {
@@ -44,7 +44,7 @@ fn body_size(pages: &[Vec<Line>]) -> f64 {
     most.map_or(0.0, |(size, _)| size as f64 / 10.0)
 }
 
-/// The lines in the largest letters of a page, where they are larger than the body.
+/// The lines in the largest letters of a page, if they are larger than the body.
 fn largest(page: &[Line], body: f64) -> Option<String> {
     let is_word = |line: &&Line| line.text.chars().filter(|it| it.is_alphabetic()).count() > 2;
     let size = page.iter().filter(is_word).map(|line| line.size).fold(0.0, f64::max);
@@ -58,12 +58,12 @@ fn largest(page: &[Line], body: f64) -> Option<String> {
         .take_while(of_size)
         .map(|line| line.text.as_str())
         .collect();
-    Some(lines.join(" ")).filter(|title| title.len() <= LONGEST_HEADING)
+    Some(lines.join(" ")).filter(|title| title.len() <= MAX_HEADING)
 }
 
-/// Takes out headers, footers and page numbers: lines at the top or the bottom that are, but for
-/// their numbers, on several pages at the same height, and what else is at a height where most
-/// pages have such a line, as the name of a chapter of two pages.
+/// Removes headers, footers and page numbers. These are lines at the top or the bottom that occur,
+/// apart from their numbers, on several pages at the same height. Other lines at a height where
+/// most pages have such a line are removed too, such as the name of a chapter of two pages.
 fn without_furniture(mut pages: Vec<Vec<Line>>) -> Vec<Vec<Line>> {
     let edges: Vec<Vec<Edge>> = pages.iter().map(|page| edges(page)).collect();
     let mut counts: HashMap<(&str, i64), usize> = HashMap::new();
@@ -71,7 +71,7 @@ fn without_furniture(mut pages: Vec<Vec<Line>>) -> Vec<Vec<Line>> {
         let keys: HashSet<(&str, i64)> =
             page.iter().map(|edge| (edge.pattern.as_str(), edge.height)).collect();
         for (pattern, height) in keys {
-            // The height is rounded: the neighbours are as good.
+            // Heights are rounded, so neighbours match too.
             for height in height - 1..=height + 1 {
                 *counts.entry((pattern, height)).or_default() += 1;
             }
@@ -81,7 +81,7 @@ fn without_furniture(mut pages: Vec<Vec<Line>>) -> Vec<Vec<Line>> {
     let is_repeated = |edge: &Edge| {
         counts.get(&(edge.pattern.as_str(), edge.height)).is_some_and(|count| *count >= enough)
     };
-    // Of the lines that are the outermost at a height, how many repeat, and how many there are.
+    // For each height, the outermost lines there: how many of them repeat, and their number.
     let mut heights: HashMap<i64, (usize, usize)> = HashMap::new();
     for edge in edges.iter().flatten().filter(|edge| edge.is_outermost) {
         let (repeated, all) = heights.entry(edge.height).or_default();
@@ -104,13 +104,13 @@ fn without_furniture(mut pages: Vec<Vec<Line>>) -> Vec<Vec<Line>> {
     pages
 }
 
-/// A line that is among the highest or the lowest of its page.
+/// A line among the highest or the lowest of its page.
 struct Edge {
-    /// Its place in the page.
+    /// Index in the page.
     line: usize,
-    /// Its text without numbers.
+    /// Text without numbers.
     pattern: String,
-    /// Its height, rounded.
+    /// Rounded height.
     height: i64,
     /// Whether it is the highest or the lowest.
     is_outermost: bool,
@@ -119,7 +119,7 @@ struct Edge {
 fn edges(page: &[Line]) -> Vec<Edge> {
     let mut order: Vec<usize> = (0..page.len()).collect();
     order.sort_by(|a, b| page[*b].base.total_cmp(&page[*a].base));
-    // Parts of one line, as a title and a page number, count as one.
+    // Parts of one line, such as a title and a page number, count as one.
     let mut levels: Vec<Vec<usize>> = Vec::new();
     for at in order {
         match levels.last_mut() {
@@ -143,7 +143,7 @@ fn edges(page: &[Line]) -> Vec<Edge> {
     edges
 }
 
-/// A line without its numbers, Arabic or Roman.
+/// The text of a line without Arabic and Roman numbers.
 fn pattern(text: &str) -> String {
     let words = text.split_whitespace().map(|word| {
         let is_roman = word.chars().all(|it| matches!(it, 'i' | 'v' | 'x' | 'l' | 'c'));
@@ -163,14 +163,14 @@ fn pattern(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Words as the document writes them within lines, which tells how to join those at their ends.
+/// Words inside of lines. They tell how to join hyphenated words at line ends.
 struct Words(HashSet<String>);
 
 impl Words {
     fn of(pages: &[Vec<Line>]) -> Self {
         let words = pages.iter().flatten().flat_map(|line| {
             let mut words: Vec<&str> = line.text.split_whitespace().collect();
-            // The last one may be cut.
+            // The last word of a line may be hyphenated.
             words.pop();
             words
         });
@@ -179,7 +179,7 @@ impl Words {
         Self(worth.map(str::to_lowercase).collect())
     }
 
-    /// Joins a line that may end with a hyphen and the next one.
+    /// Joins a line, which may end with a hyphen, and the next one.
     fn join(&self, text: &mut String, next: &str) {
         let without = text.strip_suffix(['-', '\u{ad}', '\u{2010}']);
         let Some(without) = without.filter(|text| text.ends_with(char::is_alphabetic)) else {
@@ -194,7 +194,7 @@ impl Words {
         let starts_small = next.starts_with(char::is_lowercase);
         let is_compound = self.0.contains(&format!("{first}-{second}"));
         let is_word = self.0.contains(&format!("{first}{second}"));
-        // A hyphen within a word that has one already, or before a name, is the word's own.
+        // Keeps the hyphen in a word that has another one, or before a name.
         let keeps = !is_soft
             && (!starts_small || (is_compound && !is_word) || (first.contains('-') && !is_word));
         if !keeps {
@@ -205,25 +205,25 @@ impl Words {
     }
 }
 
-/// Makes paragraphs and headings of lines.
+/// Makes paragraphs and headings from lines.
 struct Writer<'b> {
     builder: &'b mut Builder,
     words: Words,
-    /// The paragraph that the next line may go on with.
+    /// The current paragraph, which the next line may continue.
     open: Option<Open>,
     body: f64,
 }
 
-/// A paragraph, or a heading, of which not all lines are there.
+/// An unfinished paragraph or heading.
 struct Open {
     text: String,
     first: Line,
     last: Line,
-    /// Farthest right of its lines.
+    /// Right end of its longest line.
     right: f64,
     lines: usize,
     is_heading: bool,
-    /// The page after which it began, to be told once it is written.
+    /// Page after which it began; set once it is written.
     page: Option<u32>,
 }
 
@@ -264,7 +264,7 @@ impl Writer<'_> {
                 }
             }
         }
-        // All of the page goes on with a paragraph of an earlier one, or it is empty.
+        // The whole page continues a paragraph of an earlier page, or is empty.
         Ok(())
     }
 
@@ -273,14 +273,14 @@ impl Writer<'_> {
         if let Some(page) = open.page {
             self.builder.page(page);
         }
-        if open.is_heading && open.text.len() <= LONGEST_HEADING {
+        if open.is_heading && open.text.len() <= MAX_HEADING {
             self.builder.heading(&open.text)
         } else {
             self.builder.paragraph(&open.text)
         }
     }
 
-    /// Whether a line is a heading: in larger letters, or bold and alone.
+    /// Whether a line is a heading: it has larger letters, or is bold and alone.
     fn is_heading(
         &self,
         line: &Line,
@@ -311,7 +311,7 @@ impl Writer<'_> {
     }
 }
 
-/// The distance of most lines of a page from the next.
+/// The usual distance between lines of a page.
 fn usual_gap(lines: &[Line]) -> f64 {
     let mut counts: HashMap<i64, usize> = HashMap::new();
     for pair in lines.windows(2) {
@@ -324,7 +324,7 @@ fn usual_gap(lines: &[Line]) -> f64 {
     most.map_or(12.0, |(gap, _)| gap as f64 / 2.0)
 }
 
-/// Whether a line goes on with the paragraph before it on the same page.
+/// Whether a line continues the paragraph before it on the same page.
 fn goes_on(open: &Open, line: &Line, gap: f64) -> bool {
     let last = &open.last;
     let size = last.size.max(line.size).max(1.0);
@@ -332,11 +332,11 @@ fn goes_on(open: &Open, line: &Line, gap: f64) -> bool {
         return false;
     }
     let down = last.base - line.base;
-    // The other half of a line.
+    // The line is the other half of a line.
     if down.abs() < 0.3 * size {
         return true;
     }
-    // The next column.
+    // The line is in the next column.
     if down < 0.0 {
         return !open.is_heading && goes_on_over_page(open, line);
     }
@@ -349,17 +349,17 @@ fn goes_on(open: &Open, line: &Line, gap: f64) -> bool {
     if is_item(&line.text) {
         return false;
     }
-    // A first line that is indented.
+    // The first line of a paragraph may be indented.
     let start = if open.lines > 1 { last.left } else { open.first.left.min(last.left) };
     if line.left > start + 0.7 * size && !(open.lines == 1 && is_item(&open.text)) {
         return false;
     }
-    // A line that ends early ends its paragraph, where it ends a sentence.
+    // A short line that ends a sentence ends its paragraph.
     let is_short = last.right < open.right.max(line.right) - 4.0 * size;
     !(is_short && ends_sentence(&last.text) && begins_sentence(&line.text))
 }
 
-/// Whether a line goes on with a paragraph of the page or the column before.
+/// Whether a line continues a paragraph of the previous page or column.
 fn goes_on_over_page(open: &Open, line: &Line) -> bool {
     let is_alike = (open.last.size - line.size).abs() <= 0.12 * line.size.max(1.0);
     is_alike && !ends_sentence(&open.text) && !begins_sentence(&line.text) && !open.is_heading
@@ -374,7 +374,7 @@ fn begins_sentence(text: &str) -> bool {
     !text.starts_with(|it: char| it.is_lowercase())
 }
 
-/// Whether a line begins with a bullet or with a number of a list.
+/// Whether a line begins with a bullet or a list number.
 fn is_item(text: &str) -> bool {
     let Some((first, rest)) = text.split_once(' ') else { return false };
     let is_bullet =
@@ -406,7 +406,7 @@ mod tests {
         builder.finish().unwrap()
     }
 
-    /// A page whose lines are 12 points apart.
+    /// A page with a line distance of 12 points.
     fn page(lines: &[&str]) -> Vec<Line> {
         (0..).zip(lines).map(|(at, text)| line(text, 700.0 - 12.0 * f64::from(at), 10.0)).collect()
     }
@@ -422,8 +422,8 @@ mod tests {
         ];
         assert_eq!(
             sections(vec![page(&lines)])[0].text,
-            "the whole bridge is well-known and the bridge is northern and well-known, say New-York \
-             and the software"
+            "the whole bridge is well-known and the bridge is northern and well-known, say \
+             New-York and the software"
         );
     }
 

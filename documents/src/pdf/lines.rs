@@ -1,33 +1,32 @@
-//! Letters to lines.
+//! Joins letters to lines.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::canonical_combining_class;
 
 use super::content::{Glyph, Glyphs};
 
-/// A line of a page, or what is left of it between columns.
+/// A line of a page, or a part of it between column gaps.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
     pub(super) text: String,
-    /// From left to right, in the direction of the line.
+    /// Left end, in the direction of the line.
     pub(super) left: f64,
     pub(super) right: f64,
-    /// Height of the base line. It grows upwards.
+    /// Height of the base line, growing upwards.
     pub(super) base: f64,
-    /// The size of most of its letters.
+    /// Most frequent font size.
     pub(super) size: f64,
     pub(super) is_bold: bool,
 }
 
-/// A gap that is a space, of the size of the font.
+/// Smallest gap of a space, relative to the font size.
 const SPACE: f64 = 0.14;
-/// A gap that parts columns of a table or of a page.
+/// Smallest gap between columns of a table or of a page, relative to the font size.
 const COLUMN: f64 = 2.5;
 
-/// The lines of a page in the order in which they are drawn, those in the direction of most letters
-/// first.
+/// The lines of a page in drawing order, beginning with those in the most frequent direction.
 pub(super) fn lines(page: Glyphs) -> Vec<Line> {
-    // A page whose text is nothing but artifacts is one that a program marked carelessly.
+    // If all text of a page is marked as artifacts, the marks are wrong.
     let is_artifact = page.glyphs.iter().all(|glyph| glyph.is_artifact);
     let mut groups: [Vec<Letter<'_>>; 4] = Default::default();
     for glyph in page.glyphs.iter().filter(|glyph| is_artifact || !glyph.is_artifact) {
@@ -39,7 +38,7 @@ pub(super) fn lines(page: Glyphs) -> Vec<Line> {
     groups.into_iter().flat_map(|group| of_direction(&group)).collect()
 }
 
-/// A letter in the frame of its direction.
+/// A letter in the coordinates of its direction.
 struct Letter<'a> {
     text: &'a str,
     left: f64,
@@ -50,7 +49,7 @@ struct Letter<'a> {
 }
 
 impl<'a> Letter<'a> {
-    /// The letter, and its direction in quarters of a turn.
+    /// The letter, and its direction in quarter turns.
     fn new(glyph: &Glyph, text: &'a str) -> (Self, usize) {
         let ((x0, y0), (x1, y1)) = (glyph.start, glyph.end);
         let (across, up) = (x1 - x0, y1 - y0);
@@ -70,7 +69,7 @@ impl<'a> Letter<'a> {
         (Self { text, left, right, base, size: glyph.size, is_bold: glyph.is_bold }, direction)
     }
 
-    /// Whether nothing but white space is drawn.
+    /// Whether the text is only white space.
     fn is_blank(&self) -> bool {
         self.text.chars().all(char::is_whitespace)
     }
@@ -89,18 +88,18 @@ fn of_direction(letters: &[Letter<'_>]) -> Vec<Line> {
     lines
 }
 
-/// A line to which letters are added.
+/// An unfinished line.
 #[derive(Default)]
 struct Growing<'a> {
     text: String,
-    /// Letters that are seen; spaces count by their gap and by themselves.
+    /// Number of visible letters. Spaces are found by their gap and by themselves.
     count: usize,
     bold: usize,
     left: f64,
     right: f64,
     base: f64,
     size: f64,
-    /// Letters by size, in tenths of a point.
+    /// Numbers of letters by size, in tenths of a point.
     sizes: Vec<(i64, usize)>,
     last: Option<&'a str>,
     last_left: f64,
@@ -108,7 +107,7 @@ struct Growing<'a> {
 }
 
 impl<'a> Growing<'a> {
-    /// Whether a letter goes on in this line.
+    /// Whether a letter continues this line.
     fn takes(&self, letter: &Letter<'_>) -> bool {
         if self.count == 0 {
             return true;
@@ -131,7 +130,7 @@ impl<'a> Growing<'a> {
         } else if self.has_space || gap > SPACE * letter.size.min(self.size).max(0.01) {
             self.text.push(' ');
         } else if self.last.is_some_and(|last| is_drawn_again(last, self.last_left, letter)) {
-            // Bold letters are made of two that are nearly on each other.
+            // Some programs draw bold letters as two letters almost at the same position.
             return;
         } else if self.accent(letter) {
             self.right = self.right.max(letter.right);
@@ -145,7 +144,7 @@ impl<'a> Growing<'a> {
             Some((_, count)) => *count += 1,
             None => self.sizes.push((key, 1)),
         }
-        // The base line is that of the larger letters.
+        // The larger letters determine the base line.
         if letter.size >= self.size * 0.95 {
             (self.base, self.size) = (letter.base, letter.size);
         }
@@ -155,7 +154,7 @@ impl<'a> Growing<'a> {
         self.has_space = false;
     }
 
-    /// Puts an accent that is drawn over a letter, before or after it, on this letter.
+    /// Attaches an accent that is drawn separately, before or after its letter, to this letter.
     fn accent(&mut self, letter: &Letter<'_>) -> bool {
         let is_over = letter.left < self.right - 0.2 * letter.size;
         let Some(last) = self.last.filter(|_| is_over) else { return false };
@@ -199,7 +198,7 @@ fn is_drawn_again(last: &str, left: f64, letter: &Letter<'_>) -> bool {
     last == letter.text && (letter.left - left).abs() < 0.1 * letter.size
 }
 
-/// The mark that an accent of its own is over a letter.
+/// The combining mark of a separate accent.
 fn combining(text: &str) -> Option<char> {
     let mut characters = text.chars();
     let first = characters.next()?;
@@ -225,16 +224,16 @@ fn combining(text: &str) -> Option<char> {
     })
 }
 
-/// Ligatures as letters, other forms of letters left alone, spaces single, leaders of points short.
+/// Replaces ligatures by letters, and cleans up spaces and leaders.
 fn clean(text: &str) -> String {
     let mut letters = String::with_capacity(text.len());
     for character in text.nfc() {
         match character {
-            // Latin ligatures, and the forms of Arabic letters.
+            // Latin ligatures, and Arabic presentation forms.
             '\u{fb00}'..='\u{fb06}' | '\u{fb50}'..='\u{fdff}' | '\u{fe70}'..='\u{fefc}' => {
                 letters.extend(std::iter::once(character).nfkc());
             }
-            // Private letters and what has no text.
+            // Private-use characters, and characters without text.
             '\u{e000}'..='\u{f8ff}' | '\u{fffd}' | '\u{feff}' | '\u{200b}' => {}
             character if character.is_control() => letters.push(' '),
             character => letters.push(character),
@@ -243,10 +242,10 @@ fn clean(text: &str) -> String {
     without_leaders(&letters)
 }
 
-/// The text with single spaces, without the points that lead from a title to its page.
+/// The text with single spaces, and without the dot leaders of a table of contents.
 fn without_leaders(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // How long the text was before points that may be leaders, and how many they are.
+    // Length of the text before points that may be leaders, and number of the points.
     let (mut before, mut points) = (0, 0);
     for word in text.split_whitespace() {
         if word.chars().all(|it| matches!(it, '.' | '…' | '·' | '_')) {
@@ -271,7 +270,7 @@ fn without_leaders(text: &str) -> String {
     out.trim_end().to_owned()
 }
 
-/// The word without the points that lead from it to the right.
+/// The word without dot leaders at its end.
 fn leaders_off(word: &str) -> &str {
     let kept = word.trim_end_matches('.');
     if word.len() - kept.len() > 3 { kept } else { word }
@@ -282,8 +281,8 @@ mod tests {
     use super::{clean, lines};
     use crate::pdf::content::{Glyph, Glyphs};
 
-    /// Letters of half their height, from left to right; `_` is a gap of a space, and `|` one
-    /// between columns.
+    /// Letters with a width of half their height, from left to right. `_` is a gap of a space, and
+    /// `|` a gap between columns.
     fn page(text: &str, at: f64) -> Glyphs {
         let mut page = Glyphs::default();
         let mut x = 0.0;
@@ -321,7 +320,7 @@ mod tests {
     #[test]
     fn accents_go_on_their_letters() {
         let mut page = page("M¨uller", 0.0);
-        // The accent is over the letter that follows it.
+        // Places the accent over the letter that follows it.
         for glyph in &mut page.glyphs[2..] {
             glyph.start.0 -= 5.0;
             glyph.end.0 -= 5.0;

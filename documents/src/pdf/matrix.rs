@@ -1,6 +1,6 @@
-//! Affine transformations, as PDF writes them.
+//! Affine transformations in PDF's notation.
 
-/// `[a b c d e f]`: a point `(x, y)` goes to `(a x + c y + e, b x + d y + f)`.
+/// `[a b c d e f]` maps a point `(x, y)` to `(a x + c y + e, b x + d y + f)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Matrix(pub(super) [f64; 6]);
 
@@ -11,7 +11,7 @@ impl Matrix {
         Self([1.0, 0.0, 0.0, 1.0, x, y])
     }
 
-    /// First `self`, then `next`.
+    /// Applies first `self`, then `next`.
     pub(super) fn then(self, next: Self) -> Self {
         let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (self.0, next.0);
         Self([

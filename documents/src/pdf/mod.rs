@@ -1,8 +1,8 @@
-//! PDF: the letters that its pages draw, put together to lines, paragraphs and headings.
+//! PDF: the letters on its pages, joined to lines, paragraphs and headings.
 //!
-//! `hayro-syntax` reads the file: its objects, filters and encryption. Here, [`content`] follows
-//! what the pages draw, [`font`] tells letters and their widths, [`lines`] makes lines of them, and
-//! [`layout`] leaves out headers and footers and makes paragraphs and headings.
+//! `hayro-syntax` reads the file: its objects, filters and encryption. Then [`content`] interprets
+//! the pages, [`font`] maps codes to letters and widths, [`lines`] joins letters to lines, and
+//! [`layout`] removes headers and footers and builds paragraphs and headings.
 
 mod content;
 mod font;
@@ -52,7 +52,7 @@ pub(crate) fn read(
     Ok((title, builder.finish()))
 }
 
-/// A title that a person wrote, and not the name of a file that a program put there.
+/// The title, unless it is a file name that a program put there.
 fn meaningful(title: &str) -> Option<String> {
     let title: String = title.chars().filter(|it| !it.is_control() || *it == ' ').collect();
     let title = single_spaced(&title);

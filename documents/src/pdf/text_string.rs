@@ -1,6 +1,6 @@
-//! Texts that are not drawn: titles, and what letters stand for.
+//! Text strings outside of page content, such as titles.
 
-/// A string outside of the content of pages: UTF-16 or UTF-8 with a byte order mark, else nearly
+/// A text string: UTF-16 or UTF-8 with a byte order mark, or else PDFDocEncoding, which is nearly
 /// Latin-1.
 pub(super) fn text_string(bytes: &[u8]) -> String {
     match encoding_rs::Encoding::for_bom(bytes) {

@@ -1,5 +1,5 @@
-//! Files that somebody made to hurt: each is read, or refused with an error that names it, within
-//! the limits of its child, and this process stays small.
+//! Tests of hostile files. Each is read, or refused with an error that names it, within the limits
+//! of its child process. This process stays small.
 
 mod markup;
 mod pdf;
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use epitome_documents::isolated::{Extractor, Limits};
 use epitome_documents::{Document, ErrorKind};
 
-/// Limits of the children: the program's, but for the time. Some files use all of that.
+/// Limits of the children: the defaults, except for the time, which some files use up.
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.seconds = 4;
     limits
 }
 
-/// A place among the bombs that are read at the same time: two, so that a small machine has the
-/// memory for them.
+/// A permit to read a bomb. Two are read at a time, so that a small machine has the memory for
+/// them.
 struct Place;
 
-/// Places that are free.
+/// Number of free permits.
 static FREE: Mutex<usize> = Mutex::new(2);
-/// Tells that one became free.
+/// Notified when a permit is free.
 static FREED: Condvar = Condvar::new();
 
 impl Place {
@@ -44,13 +44,13 @@ impl Drop for Place {
     }
 }
 
-/// What comes of bytes, whose name is in every error.
+/// Reads bytes, and checks the name in an error.
 fn read(name: &str, bytes: &[u8]) -> Result<Vec<Document>, ErrorKind> {
     let _place = Place::wait();
     let extractor = Extractor::new(env!("CARGO_BIN_EXE_extract"), vec!["extract-document".into()]);
     let start = Instant::now();
     let read = extractor.with_limits(limits()).read(bytes, Some(name));
-    // The limit, and what a busy machine adds.
+    // The time limit, plus a margin for a busy machine.
     assert!(start.elapsed() < Duration::from_secs(limits().seconds + 30), "{name}");
     if let Some(peak) = peak_memory() {
         assert!(peak < 200 << 10, "{name}: this process had {peak} KiB");
@@ -66,7 +66,7 @@ fn text(name: &str, bytes: &[u8]) -> String {
     read(name, bytes).unwrap()[0].text()
 }
 
-/// Whether a file was given up: damaged, over a limit, or its reader ended.
+/// Checks that a file was refused: it is damaged or over a limit, or its reader ended.
 #[track_caller]
 fn assert_refused(name: &str, bytes: &[u8]) {
     let kind = read(name, bytes).unwrap_err();
@@ -83,14 +83,14 @@ fn assert_refused(name: &str, bytes: &[u8]) {
     assert!(is_clear, "{name}: {kind:?}");
 }
 
-/// The most resident memory that this process has had, in KiB, where the system tells.
+/// Peak resident memory of this process in KiB, if the system tells.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// Bytes that decompress to many times `byte`: a block of them, again and again.
+/// Compressed bytes that decompress to many times `byte`, from a repeated block.
 fn deflated(byte: u8, mebibytes: usize, is_zlib: bool) -> Vec<u8> {
     let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
     let mut block = Vec::with_capacity(1 << 16);
@@ -98,14 +98,14 @@ fn deflated(byte: u8, mebibytes: usize, is_zlib: bool) -> Vec<u8> {
     compress.compress_vec(&piece, &mut block, flate2::FlushCompress::Full).unwrap();
     let mut out = if is_zlib { vec![0x78, 0xda] } else { Vec::new() };
     out.extend(block.repeat(mebibytes));
-    // The last block, which is empty.
+    // The last block is empty.
     out.extend([3, 0]);
     out
 }
 
 #[test]
 fn a_child_that_allocates_without_end_is_told() {
-    // The limit of memory is real: less than what a small file needs.
+    // The memory limit works even for a small file.
     let mut limits = limits();
     limits.memory = 1 << 20;
     let extractor = Extractor::new(env!("CARGO_BIN_EXE_extract"), vec!["extract-document".into()]);
@@ -146,7 +146,8 @@ fn a_child_that_answers_without_end_is_ended() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_child_ends_with_its_parent() {
-    let request = r#"{"name":null,"options":{"text_column":null,"max_text":1000,"max_unpacked":1000},
+    let request = r#"{"name":null,
+        "options":{"text_column":null,"max_text":1000,"max_unpacked":1000},
         "limits":{"memory":1000000000,"seconds":100,"file":1000}}"#;
     let script = r#"sleep 100 | "$0" extract-document "$1" & echo $!; wait"#;
     let mut parent = Command::new("/bin/sh")
@@ -159,7 +160,7 @@ fn a_child_ends_with_its_parent() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut line).unwrap();
     let child = format!("/proc/{}", line.trim());
     let deadline = Instant::now() + Duration::from_secs(30);
-    // The child has asked for the signal once it waits for its input.
+    // The child has set up the signal once it waits for its input.
     let has_begun = || {
         let exe = std::fs::read_link(format!("{child}/exe"));
         exe.is_ok_and(|exe| exe.ends_with("extract"))

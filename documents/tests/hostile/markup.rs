@@ -32,7 +32,7 @@ fn tags_without_end() {
 
 #[test]
 fn formatting_that_is_opened_again_and_again() {
-    // Each paragraph opens all elements that were left open.
+    // Each paragraph reopens all elements that were left open.
     let html =
         format!("<html>{}Hello", (0..2000).map(|at| format!("<p><b x={at}>")).collect::<String>());
     let kind = read("again.html", html.as_bytes()).map(drop);
@@ -64,7 +64,8 @@ fn mail_in_mail() {
     let mut mail = String::new();
     for at in 0..20_000 {
         mail.push_str(&format!(
-            "From: a@b\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b{at}\n\n--b{at}\n"
+            "From: a@b\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b{at}\n\n\
+             --b{at}\n"
         ));
     }
     mail.push_str("\nHello\n");
@@ -91,7 +92,7 @@ fn tables_and_json_that_are_damaged() {
     let deep = format!("{{\"text\": \"a\"}}\n{{\"text\": {}", "[".repeat(500_000));
     assert_refused("deep.jsonl", deep.as_bytes());
     assert_refused("cut.jsonl", b"{\"text\": \"a\"}\n{\"text\": \"b");
-    // Millions of rows with next to nothing.
+    // Millions of rows with almost no text.
     let rows = "text\n".to_owned() + &"a\n".repeat(3_000_000);
     assert_refused("rows.csv", rows.as_bytes());
     let fields: String = (0..100_000).map(|at| format!("\"a{at}\": 1, ")).collect();

@@ -4,7 +4,7 @@ use epitome_documents::ErrorKind;
 
 use super::{assert_refused, deflated, read, text};
 
-/// A file of these objects, the first of which is the catalog.
+/// A file of these objects. The first one is the catalog.
 fn pdf(objects: &[&[u8]]) -> Vec<u8> {
     let mut file = b"%PDF-1.7\n".to_vec();
     let mut places = Vec::new();
@@ -40,7 +40,7 @@ const PAGE: &[u8] = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4
 const FONT: &[u8] = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>";
 const HELLO: &[u8] = b"BT /F 12 Tf 72 700 Td (Hello there) Tj ET";
 
-/// A file of one page with this content.
+/// A file with one page of this content.
 fn page(content: &[u8]) -> Vec<u8> {
     pdf(&[CATALOG, PAGES, PAGE, &stream("", content), FONT])
 }
@@ -92,7 +92,7 @@ fn form_that_draws_itself() {
     let content = stream("", b"/X Do");
     let file = pdf(&[CATALOG, PAGES, PAGE, &content, FONT, &form, b"null"]);
     assert_eq!(text("itself.pdf", &file), "Hello there");
-    // Two forms that draw each other, twice each: four, eight, sixteen ...
+    // Two forms draw each other twice, so the number doubles each time.
     let form = |other| {
         let content = [HELLO, format!(" /{other} Do /{other} Do").as_bytes()].concat();
         stream("/Type/XObject/Subtype/Form/BBox[0 0 9 9]", &content)
@@ -101,7 +101,7 @@ fn form_that_draws_itself() {
     assert!(read("each-other.pdf", &file).is_ok());
 }
 
-/// A chain of forms each of which draws the next one many times.
+/// A chain of forms. Each form draws the next one many times.
 #[test]
 fn forms_that_multiply() {
     let mut objects: Vec<Vec<u8>> = vec![
@@ -192,7 +192,7 @@ fn tables_of_objects_that_lead_to_each_other() {
     let with = format!("/Root 1 0 R/Prev {start}>>");
     file = text.replace("/Root 1 0 R>>", &with).into_bytes();
     let _ = read("prev.pdf", &file);
-    // A stream whose length is itself, and objects in a stream that is in itself.
+    // A stream whose length is itself, and objects in a stream that contains itself.
     let own = b"<</Length 4 0 R>>\nstream\nx\nendstream";
     let _ = read("length.pdf", &pdf(&[CATALOG, PAGES, PAGE, own, FONT]));
     let objects = stream("/Type/ObjStm/N 1/First 4", b"4 0 <<>>");

@@ -4,13 +4,13 @@ use epitome_documents::ErrorKind;
 
 use super::{assert_refused, deflated, read, text};
 
-/// A file of an archive, as its header tells it.
+/// A file of an archive, as in its header.
 struct Entry {
     name: String,
-    /// 0 as it is, 8 compressed.
+    /// Compression method: 0 for none, 8 for deflate.
     method: u16,
     flags: u16,
-    /// The size that is claimed.
+    /// Claimed size in bytes.
     size: u32,
     data: Vec<u8>,
 }
@@ -19,7 +19,7 @@ fn stored(name: &str, data: &[u8]) -> Entry {
     Entry { name: name.into(), method: 0, flags: 0, size: data.len() as u32, data: data.to_vec() }
 }
 
-/// An archive. Checksums are zero, which a reader sees only at the end of a file.
+/// An archive. Checksums are zero, which a reader notices only at the end of a file.
 fn zip(entries: &[Entry]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut list = Vec::new();

@@ -1,4 +1,4 @@
-//! What a connection is doing.
+//! The state of a connection.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -6,11 +6,11 @@ use std::time::Instant;
 use hyper::Version;
 use tokio::sync::Notify;
 
-/// What a connection is doing, as its parts see it.
+/// The state of a connection, shared by its parts.
 #[derive(Default)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    /// Told when a request begins.
+    /// Notified when a request begins.
     began: Notify,
     close: Notify,
 }
@@ -18,18 +18,18 @@ pub(super) struct Activity {
 #[derive(Clone, Copy)]
 struct State {
     request: RequestState,
-    /// When that changed.
+    /// Time of the last change.
     since: Instant,
 }
 
-/// Where a request is.
+/// The state of the current request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestState {
-    /// There is none, or its head is incomplete.
+    /// There is no request, or its head is incomplete.
     None,
-    /// It is worked on. Interim answers may be sent to clients of HTTP/1.1.
+    /// The request is being worked on. Interim answers may be sent to clients of HTTP/1.1.
     Running { interim: bool },
-    /// Its answer is being sent.
+    /// The answer is being sent.
     Answering,
 }
 
@@ -40,19 +40,19 @@ impl Default for State {
 }
 
 impl Activity {
-    /// A request's head is complete.
+    /// Records that the head of a request is complete.
     pub(super) fn request_began(&self, version: Version) {
         let interim = version >= Version::HTTP_11;
         self.set(RequestState::Running { interim });
         self.began.notify_one();
     }
 
-    /// The head of the answer is made, and will be sent.
+    /// Records that the head of the answer is ready.
     pub(super) fn answer_began(&self) {
         self.set(RequestState::Answering);
     }
 
-    /// Something is to be read: after an answer, that is the next request.
+    /// Records that the connection reads. After an answer it reads the next request.
     pub(super) fn reads(&self) {
         if self.request() == RequestState::Answering {
             self.set(RequestState::None);
@@ -63,7 +63,7 @@ impl Activity {
         self.lock().request
     }
 
-    /// Since when it has had no request; `None` where it has one.
+    /// Time since which the connection has had no request; `None` while it has one.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.lock();
         (state.request == RequestState::None).then_some(state.since)

@@ -1,9 +1,9 @@
-//! Whether the client of a running request is still there.
+//! Detects whether the client of a running request is still there.
 //!
-//! A client that has sent its request may close its sending side and wait for the answer. One that
-//! is gone looks the same, until something is sent to it. So it is sent `100 Continue`, which every
-//! client of HTTP/1.1 skips (RFC 9110, section 15.2): the system of a client that is gone refuses
-//! it.
+//! A client that has sent its request may close its sending side and wait for the answer. A client
+//! that is gone looks the same until the server sends something. Therefore the server sends `100
+//! Continue`, which every client of HTTP/1.1 skips (RFC 9110, section 15.2). The system of a client
+//! that is gone refuses it.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, RequestState};
 
-/// What a client is sent.
+/// Interim answer that is sent as a probe.
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Between two looks: at first, and at most.
+/// Pause between two probes: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Returns once the client of a running request is gone.
@@ -41,7 +41,7 @@ pub(super) async fn watch(stream: &TcpStream, activity: &Activity) {
     }
 }
 
-/// Whether the client has closed its sending side. `Err` where the connection is broken.
+/// Whether the client has closed its sending side. `Err` if the connection is broken.
 async fn has_ended(stream: &TcpStream) -> Result<bool, ()> {
     match timeout(Duration::ZERO, stream.peek(&mut [0])).await {
         Ok(Ok(count)) => Ok(count == 0),

@@ -1,8 +1,8 @@
-//! Connections: accepted, bounded in number, cut off where the client does not keep up.
+//! Accepts connections, limits their number, and closes those of slow clients.
 //!
-//! * `socket`: a client's socket, with a deadline for reading what is sent.
-//! * `activity`: what a connection is doing.
-//! * `table`: all connections, and which of them leaves when there are too many.
+//! * `socket`: a client's socket, with a deadline for reading the answer.
+//! * `activity`: the state of a connection.
+//! * `table`: all connections, and the choice of one to close if there are too many.
 //! * `hang_up`: whether the client of a running request is still there.
 
 mod activity;
@@ -32,17 +32,17 @@ use activity::Activity;
 use socket::Socket;
 use table::{Place, Table};
 
-/// How long a client may take for a request's head, and stay connected without a request.
+/// Longest time for the head of a request, and for a connection without a request.
 const HEAD_TIME: Duration = Duration::from_secs(60);
-/// The same for clients beyond the bound, who may ask for `/ping` only.
+/// The same limit for connections above the maximum, which may only send `/ping`.
 const PING_TIME: Duration = Duration::from_secs(2);
-/// How long a client may read nothing of what is sent.
+/// Longest time in which a client reads nothing of an answer.
 const STALL: Duration = Duration::from_secs(20);
-/// Bytes of a request's head: SageMaker's headers take a few thousand.
+/// Longest head of a request in bytes. SageMaker's headers take a few thousand.
 const MAX_HEAD: usize = 64 << 10;
-/// How long a request that was on its way when the server stops may take to arrive.
+/// Time for the arrival of requests that are in transit when the server stops.
 const LAST_HEADS: Duration = Duration::from_secs(1);
-/// A pause where the system has no socket to give.
+/// Pause after the system had no socket left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// The open connections.
@@ -57,7 +57,7 @@ impl Connections {
         Self { router, table: Arc::new(Table::new()), graceful: GracefulShutdown::new() }
     }
 
-    /// Accepts and serves clients for ever.
+    /// Accepts and serves clients forever.
     pub(crate) async fn accept_all(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
@@ -77,7 +77,7 @@ impl Connections {
         let Some((place, seat)) = self.table.admit(activity.clone()) else {
             return;
         };
-        // Streamed tokens leave at once; where that cannot be had, they leave a little later.
+        // Sends streamed tokens at once. If the option fails, they are sent a little later.
         let _ = stream.set_nodelay(true);
         let stream = Arc::new(stream);
         let io = TokioIo::new(Socket::new(stream.clone(), activity.clone(), STALL));

@@ -1,4 +1,4 @@
-//! A client's socket, with a deadline for reading what is sent.
+//! A client's socket, with a deadline for reading the answer.
 
 use std::io;
 use std::net::Shutdown;
@@ -14,22 +14,22 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::activity::Activity;
 
-/// What a client must read in a second, on the whole.
+/// Lowest average rate at which a client must read, in bytes per second.
 const MIN_RATE: f64 = 1024.0;
 
 /// The socket of a client.
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
     activity: Arc<Activity>,
-    /// How long the client may read nothing of what is sent.
+    /// Longest time in which the client reads nothing.
     stall: Duration,
-    /// Set while the client does not take all that is to be sent.
+    /// Set while the client does not accept all of the answer.
     waiting: Option<Waiting>,
 }
 
 struct Waiting {
     since: Instant,
-    /// Bytes sent since then.
+    /// Bytes sent since that time.
     sent: usize,
     deadline: Pin<Box<Sleep>>,
 }
@@ -101,13 +101,13 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // All is with the system: what comes next has a deadline of its own.
+        // The system has accepted everything. The next write has a new deadline.
         self.waiting = None;
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The client sees the end of what was sent. It fails only where the client is gone.
+        // Tells the client that the answer has ended. Fails only if the client is gone.
         let _ = SockRef::from(&*self.stream).shutdown(Shutdown::Write);
         Poll::Ready(Ok(()))
     }
@@ -131,7 +131,7 @@ mod tests {
         let mut socket = Socket::new(Arc::new(stream), Arc::default(), stall);
         let piece = vec![0; 1 << 20];
         let mut refused = None;
-        // Far more than the system's buffers hold.
+        // Much more than the buffers of the system hold.
         for _ in 0..64 {
             let sent = poll_fn(|context| Pin::new(&mut socket).poll_write(context, &piece)).await;
             refused = refused.or(sent.err());

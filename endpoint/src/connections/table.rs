@@ -1,13 +1,13 @@
-//! All connections, and which of them leaves when there are too many.
+//! All connections, and the choice of one to close if there are too many.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::activity::Activity;
 
-/// Connections that may be open.
+/// Largest number of open connections.
 const MAX_CONNECTIONS: usize = 1024;
-/// Connections beyond that, for `/ping`.
+/// Further connections, which may only send `/ping`.
 const PING_CONNECTIONS: usize = 32;
 
 /// All connections.
@@ -28,16 +28,16 @@ struct Open {
     is_closing: bool,
 }
 
-/// What a new connection may do.
+/// The rights of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Ask for anything.
+    /// It may send any request.
     Full,
-    /// Ask for `/ping` once.
+    /// It may send one `/ping`.
     PingOnly,
 }
 
-/// The place of a connection; dropping it frees the place.
+/// The entry of a connection. Dropping it frees the place.
 pub(super) struct Seat {
     table: Arc<Table>,
     number: u64,
@@ -52,8 +52,8 @@ impl Table {
         Self { connections: Mutex::default(), max }
     }
 
-    /// Gives a new connection a place, if need be that of the one that has been idle for longest.
-    /// `None` where all are busy.
+    /// Gives a new connection a place, if need be by closing the one that has been idle for
+    /// longest. `None` if all are busy.
     pub(super) fn admit(self: &Arc<Self>, activity: Arc<Activity>) -> Option<(Place, Seat)> {
         let mut connections = self.lock();
         let place = if connections.has_room(Place::Full, self.max) {
@@ -88,7 +88,7 @@ impl Table {
 }
 
 impl Connections {
-    /// Whether there is room for a connection in such a place, or one could be closed for it.
+    /// Whether there is a free place, if need be after closing an idle connection.
     fn has_room(&mut self, place: Place, max: usize) -> bool {
         let staying = self.staying(place).count();
         staying < max || self.close_idlest(place)
@@ -99,7 +99,7 @@ impl Connections {
         open.filter(move |open| open.place == place && !open.is_closing)
     }
 
-    /// Whether there was one to close.
+    /// Closes the connection that has been idle for longest. Returns whether there was one.
     fn close_idlest(&mut self, place: Place) -> bool {
         let idle = self.staying(place).filter_map(|open| Some((open.activity.idle_since()?, open)));
         match idle.min_by_key(|(since, _)| *since) {
@@ -119,12 +119,12 @@ impl Drop for Seat {
     }
 }
 
-/// Connections that the process has files for.
+/// Number of connections for which the process has file descriptors.
 #[cfg(unix)]
 fn files_for_connections() -> usize {
     use rustix::process::{Resource, getrlimit};
 
-    /// Files of the process that are no connections.
+    /// File descriptors of the process that are not connections.
     const OTHER_FILES: u64 = 96;
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let files = files.saturating_sub(OTHER_FILES + PING_CONNECTIONS as u64);

@@ -13,29 +13,29 @@ use crate::settings::{AnswerShape, ContractSettings, Task};
 
 /// The finished summaries of a request.
 pub(crate) struct Answers {
-    /// One for each `inputs`.
+    /// One answer for each `inputs`.
     pub(crate) answers: Vec<Answer>,
-    /// How the inputs came.
+    /// The form of the inputs.
     pub(crate) layout: Layout,
-    /// Whether a token stands for no text, as one that ends a summary.
+    /// Whether a token has no text, such as the end token.
     pub(crate) is_special: IsSpecial,
 }
 
-/// Whether a token stands for no text.
+/// Tells whether a token has no text.
 pub(crate) type IsSpecial = Box<dyn Fn(u32) -> bool + Send>;
 
 /// The summaries of one `inputs`.
 pub(crate) struct Answer {
-    /// One for each text, or why there is none.
+    /// One summary for each text, or an error.
     pub(crate) summaries: Result<Vec<Summary>, ApiError>,
     /// Whether the texts came as a list.
     pub(crate) is_list: bool,
-    /// What it looks like.
+    /// The form of the answer.
     pub(crate) shape: Shape,
 }
 
 impl Answers {
-    /// The body in this format.
+    /// The body in the given format.
     pub(crate) fn render(&self, format: Format, settings: &ContractSettings) -> Vec<u8> {
         let is_records = matches!(self.layout, Layout::Records { .. });
         match format {
@@ -75,7 +75,8 @@ impl Answers {
         answer.json(settings, &self.is_special)
     }
 
-    /// A row for each text; for each record of a transform job one, with a field for each summary.
+    /// One row for each text. In a transform job, one row for each record, with a field for each
+    /// summary.
     fn csv(&self, field: &str) -> Vec<u8> {
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
         let (header, rows) = match self.layout {
@@ -89,8 +90,8 @@ impl Answers {
         writer.into_inner().expect("memory can be flushed")
     }
 
-    /// A single text as it is; several a line each, their own line breaks made blanks. For each
-    /// record of a transform job a line, with tabs between its summaries.
+    /// A single text unchanged. Several texts take a line each, with their own line breaks replaced
+    /// by blanks. In a transform job, each record takes a line, with tabs between its summaries.
     fn text(&self) -> String {
         let lines: Vec<String> = match self.layout {
             Layout::Records { .. } => self.records().iter().map(|texts| texts.join("\t")).collect(),
@@ -107,7 +108,7 @@ impl Answers {
         self.answers.iter().flat_map(Answer::texts)
     }
 
-    /// The texts of each answer, none of them with a line break; a blank where there is none.
+    /// The texts of each answer without line breaks; a blank for an empty text.
     fn records(&self) -> Vec<Vec<String>> {
         let record = |answer: &Answer| {
             let texts: Vec<_> = answer.texts().iter().map(|text| in_one_line(text)).collect();
@@ -147,7 +148,7 @@ impl Answer {
         }
     }
 
-    /// The texts of its sequences, or what is wrong.
+    /// The texts of the sequences, or the error message.
     fn texts(&self) -> Vec<String> {
         match &self.summaries {
             Err(error) => vec![format!("error: {error}")],
@@ -171,7 +172,7 @@ impl Shape {
             true => json!({task.token_field(): sequence.token_ids}),
             false => json!({task.field(): self.text(sequence)}),
         };
-        // Only where they were asked for with `output_scores`.
+        // Scores exist only with `output_scores`.
         if let Some(scores) = &sequence.token_scores {
             object["token_scores"] = json!(scores);
             if let Some(score) = sequence.score {
@@ -209,7 +210,7 @@ fn in_one_line(text: &str) -> String {
     text.lines().collect::<Vec<_>>().join(" ")
 }
 
-/// As `clean_up_tokenization` of transformers' tokenizers.
+/// Cleans up a text like `clean_up_tokenization` of transformers' tokenizers.
 fn cleaned_up(text: &str) -> String {
     CLEAN_UP_TOKENIZATION
         .iter()

@@ -1,4 +1,4 @@
-//! JSON values that take a bounded number of values in memory.
+//! JSON values with a bounded number of values inside.
 
 use std::cell::Cell;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// Reads a JSON value, and fails once so many values were read.
+/// Reads a JSON value. Fails once the counted number of values is used up.
 pub(super) struct BoundedValue<'a>(pub(super) &'a Cell<usize>);
 
 impl BoundedValue<'_> {

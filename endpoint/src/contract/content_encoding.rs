@@ -1,31 +1,31 @@
-//! Bodies that came compressed, as RFC 9110 names the codings.
+//! Compressed bodies, with the content codings of RFC 9110.
 
 use std::io::Read;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
 
+use crate::blocking_pool::Stop;
 use crate::error::ApiError;
 use crate::in_flight::Charge;
-use crate::off_sockets::Stop;
 
-/// Bytes that are decompressed at a time.
+/// Number of bytes that are decompressed at a time.
 const PIECE: usize = 64 << 10;
 
-/// How a body was compressed.
+/// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// `gzip`, and its old name `x-gzip`.
+    /// `gzip`, also under its old name `x-gzip`.
     Gzip,
-    /// `deflate`: the zlib format, or the bare stream that some clients send.
+    /// `deflate`: the zlib format, or the raw stream that some clients send.
     Deflate,
 }
 
 impl Coding {
-    /// The coding that a request names; `None` for a body as it is.
+    /// The coding that a request names; `None` for an uncompressed body.
     ///
     /// # Errors
-    /// Where it names another, or several.
+    /// If it names another coding, or several.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
         let mut coding = None;
         for value in headers.get_all(CONTENT_ENCODING) {
@@ -45,8 +45,8 @@ impl Coding {
         Ok(coding)
     }
 
-    /// The body as it was, of at most `limit` bytes. It is decompressed twice: memory is taken when
-    /// its length is known.
+    /// The uncompressed body, of at most `limit` bytes. Decompresses twice: the first pass finds
+    /// the length, for which memory is then charged.
     pub(crate) fn decode(
         self,
         body: &[u8],
@@ -95,7 +95,7 @@ impl Coding {
     }
 }
 
-/// RFC 1950: the method is 8, and both bytes together a multiple of 31.
+/// RFC 1950: the method is 8, and both bytes together are a multiple of 31.
 fn has_zlib_header(body: &[u8]) -> bool {
     match body {
         [first, second, ..] => {
@@ -126,7 +126,7 @@ mod tests {
         let body = gzip(&vec![b'a'; LIMIT]);
         let decoded = Coding::Gzip.decode(&body, LIMIT, &mut charge, &Stop::never());
         assert_eq!(decoded, Err(ApiError::MemoryInUse));
-        // All that the other left is still there.
+        // The remaining budget is unchanged.
         other.grow(LIMIT / 2).unwrap();
     }
 

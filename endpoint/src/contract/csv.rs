@@ -1,15 +1,15 @@
-//! CSV bodies: a header row with the column `inputs`, a text a row.
+//! CSV bodies: a header row with the column `inputs`, and a text in each row.
 //!
-//! Read field by field, so that a body of commas takes no memory. In a transform job only the first
-//! request of a file has its header row.
+//! Fields are read one by one, so that a body of commas takes no memory. In a transform job only
+//! the first request of a file has the header row.
 
 use csv_core::{ReadFieldResult, Reader};
 
 use super::invocation::{INPUTS, Layout, Reading, Shape, bad};
 use crate::error::ApiError;
-use crate::scheduler::JobParameters;
+use crate::scheduler::DocumentParameters;
 
-/// Bytes of a field that are read at a time.
+/// Number of bytes of a field that are read at a time.
 const PIECE: usize = 16 << 10;
 
 /// Reads the texts.
@@ -46,11 +46,11 @@ pub(super) fn read(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError
     }
     match records {
         true => Ok(()),
-        false => reading.inputs(JobParameters::default(), Shape::default(), true),
+        false => reading.inputs(DocumentParameters::default(), Shape::default(), true),
     }
 }
 
-/// Reads the rows, the first of which has the number `first`.
+/// Reads the rows. The first row has the number `first`.
 fn rows(
     fields: &mut Fields<'_>,
     columns: usize,
@@ -60,7 +60,7 @@ fn rows(
 ) -> Result<(), ApiError> {
     let mut row = first;
     loop {
-        // The reader passes over blank lines, which are records of a transform job.
+        // The CSV reader skips blank lines, but a blank line is a record of a transform job.
         if reading.rules.transform.is_some() {
             for _ in 0..fields.blank_lines() {
                 reading.nothing()?;
@@ -107,10 +107,10 @@ fn record(text: String, reading: &mut Reading<'_>) -> Result<(), ApiError> {
         return reading.nothing();
     }
     reading.document(text.into(), None)?;
-    reading.inputs(JobParameters::default(), Shape::default(), false)
+    reading.inputs(DocumentParameters::default(), Shape::default(), false)
 }
 
-/// Enough of a name to tell it from all others.
+/// Keeps enough of a column's name to distinguish it from all others.
 fn keep_start(name: &mut Vec<u8>, piece: &[u8]) {
     let room = (PIECE - name.len()).min(piece.len());
     name.extend_from_slice(&piece[..room]);
@@ -120,7 +120,7 @@ fn keep_start(name: &mut Vec<u8>, piece: &[u8]) {
 struct Fields<'a> {
     reader: Reader,
     rest: &'a [u8],
-    /// The last byte that was read.
+    /// The previous byte.
     last: u8,
     piece: Vec<u8>,
 }
@@ -132,7 +132,8 @@ impl<'a> Fields<'a> {
 
     /// Reads the blank lines after a record, and counts them.
     fn blank_lines(&mut self) -> usize {
-        // The reader ends a record at the first byte of \r\n.
+        // The CSV reader ends a record at the first byte of \r
+        // .
         if self.last == b'\r' {
             self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
         }
@@ -144,7 +145,8 @@ impl<'a> Fields<'a> {
         count
     }
 
-    /// Reads a field in pieces: whether it ends its record, or `None` at the end of the text.
+    /// Reads a field in pieces. Returns whether the field ends its record, or `None` at the end of
+    /// the text.
     fn next(&mut self, mut take: impl FnMut(&[u8])) -> Option<bool> {
         loop {
             let (result, read, written) = self.reader.read_field(self.rest, &mut self.piece);
@@ -154,7 +156,7 @@ impl<'a> Fields<'a> {
             self.rest = &self.rest[read..];
             take(&self.piece[..written]);
             match result {
-                // An empty rest tells the reader that the text has ended.
+                // Empty input tells the CSV reader that the text has ended.
                 ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
                 ReadFieldResult::Field { record_end } => return Some(record_end),
                 ReadFieldResult::End => return None,

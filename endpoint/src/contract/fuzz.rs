@@ -1,4 +1,4 @@
-//! Bodies of requests that a fuzzer makes: none may panic, and none may be taken for more than it
+//! Fuzzes bodies of requests. No body may cause a panic, or be charged for more memory than it
 //! holds.
 //!
 //! `EPITOME_FUZZ_SECONDS` makes it run longer.
@@ -6,18 +6,18 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use epitome_runtime::batching::Demand;
 
 use super::content_encoding::Coding;
 use super::invocation::{Rules, TransformJob};
 use super::json::chat::Style;
 use super::request::{parse, parse_chat};
+use crate::blocking_pool::Stop;
 use crate::error::ApiError;
 use crate::in_flight::Budget;
 use crate::media::Format;
-use crate::off_sockets::Stop;
-use crate::scheduler::Demand;
 
-/// Bodies that are changed.
+/// Bodies to mutate.
 const SEEDS: &[&[u8]] = &[
     br#"{"inputs":"A town.","parameters":{"num_beams":4,"length_penalty":0.6},"stream":false}"#,
     br#"{"inputs":["a","b\u00e9\ud83d\ude00"],"options":{"use_cache":true},"x":[1,-2.5e3,null]}"#,
@@ -36,7 +36,7 @@ const SEEDS: &[&[u8]] = &[
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00\xc1\xa4",
     b"\x78\x9c\xabV\xca\xcc+(-)V\xb2RrT\xaa\x05\x00",
 ];
-/// Pieces that are put in.
+/// Tokens to insert.
 const TOKENS: &[&[u8]] = &[
     b"{",
     b"}",
@@ -70,7 +70,7 @@ const TOKENS: &[&[u8]] = &[
 ];
 const FORMATS: [Format; 5] =
     [Format::Json, Format::JsonLines, Format::Csv, Format::Text, Format::Npy];
-/// Bodies of requests, and of those of transform jobs.
+/// Requests outside and inside of transform jobs.
 const JOBS: [Option<TransformJob>; 3] = [
     None,
     Some(TransformJob { many_records: true, answers_errors: true }),
@@ -106,7 +106,7 @@ fn bodies() {
     assert!(taken > 0, "the fuzzer makes nothing but garbage");
 }
 
-/// What reads a body.
+/// A reader of bodies.
 #[derive(Clone, Copy)]
 enum Reader {
     Invocation(Format, Option<TransformJob>),
@@ -121,7 +121,7 @@ fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
     let rules = Rules {
         stop: &Stop::never(),
         max_documents: 64,
-        demand: &|_| Ok(Demand { rows: 1, longest: 20 }),
+        demand: &|_| Ok(Demand { rows: 1, tokens: 0, longest: 20 }),
         first_token: &|text| Ok(text.chars().next().map(u32::from)),
         transform,
     };
@@ -134,7 +134,7 @@ fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
     };
     match &read {
         Ok(invocation) => {
-            let documents = invocation.jobs.iter().flat_map(|job| &job.documents);
+            let documents = invocation.groups.iter().flat_map(|group| &group.documents);
             let bytes: usize = documents.clone().map(|document| document.text.len()).sum();
             assert!(bytes <= body.len());
             assert_eq!(documents.count(), invocation.documents);
@@ -152,7 +152,7 @@ fn read(reader: Reader, body: &[u8]) -> Result<(), ApiError> {
     read.map(drop)
 }
 
-/// A body with some bytes changed, removed, doubled, or put in from another.
+/// A body with some bytes changed, removed, doubled, or inserted from another body.
 fn change(random: &mut fastrand::Rng) -> Vec<u8> {
     let mut body = SEEDS[random.usize(..SEEDS.len())].to_vec();
     for _ in 0..random.usize(..6) {

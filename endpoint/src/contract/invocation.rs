@@ -1,105 +1,107 @@
-//! What a body asks for, collected while it is read.
+//! The content of a body, collected while it is read.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use epitome_runtime::GenerationParameters;
+use epitome_runtime::batching::Demand;
 
+use crate::blocking_pool::Stop;
 use crate::error::ApiError;
-use crate::off_sockets::Stop;
-use crate::scheduler::{Demand, Document, Job, JobParameters, key};
+use crate::scheduler::{Document, DocumentParameters, Group, key};
 use crate::text::Text;
 
-/// The column of a CSV body that holds the texts, and the field of a JSON one.
+/// Name of the CSV column, or of the JSON field, that holds the texts.
 pub(super) const INPUTS: &str = "inputs";
-/// Different parameters in one request: each set of them takes memory of its own.
-pub(super) const MAX_JOBS: usize = 1024;
-/// Names of unknown fields that are kept, and the characters kept of each.
+/// Largest number of different parameter sets in one request. Each set takes memory.
+pub(super) const MAX_GROUPS: usize = 1024;
+/// Number of unknown field names that are kept, and characters of each.
 const MAX_IGNORED: (usize, usize) = (8, 64);
 
-/// What a request asks for.
+/// The content of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Invocation {
-    /// The documents, by their parameters.
-    pub(crate) jobs: Vec<Job>,
-    /// How many documents there are.
+    /// The documents, grouped by their parameters.
+    pub(crate) groups: Vec<Group>,
+    /// Number of documents.
     pub(crate) documents: usize,
-    /// One for the request, or one for each line.
+    /// One entry for the request, or one for each line.
     pub(crate) inputs: Vec<Inputs>,
-    /// How the inputs came.
+    /// The form of the inputs.
     pub(crate) layout: Layout,
-    /// Whether the answer shall come token by token.
+    /// Whether the answer is streamed token by token.
     pub(crate) stream: bool,
-    /// Names of fields that mean nothing.
+    /// Names of unknown fields.
     pub(crate) ignored: Vec<String>,
 }
 
-/// How the inputs of a request came, and how they are answered.
+/// The form of the inputs of a request, and of their answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// One `inputs`, answered by itself.
+    /// One `inputs` with an answer of its own.
     #[default]
     Single,
-    /// JSON lines: each is answered by a line.
+    /// JSON lines: each line is answered by a line.
     Lines,
-    /// Records of a transform job: each is answered by a line, in every format. CSV has a header
-    /// row where the records had one.
+    /// Records of a transform job: each record is answered by a line, in every format. The CSV
+    /// answer has a header row if the records had one.
     Records { header: bool },
 }
 
 /// One `inputs`: a text or a list of texts.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Inputs {
-    /// How many documents they are, numbered after those of the inputs before.
+    /// Number of documents. They are numbered after those of the previous inputs.
     pub(crate) documents: usize,
-    /// Whether they came as a list: a list of one is answered as a list.
+    /// Whether the texts came as a list. A list of one text is answered as a list.
     pub(crate) is_list: bool,
-    /// What the answer looks like.
+    /// The form of the answer.
     pub(crate) shape: Shape,
-    /// Why there are none, where the record was bad.
+    /// The error of a bad record.
     pub(crate) error: Option<Box<ApiError>>,
 }
 
-/// What the answer to one `inputs` looks like.
+/// The form of the answer to one `inputs`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// Token ids in place of texts.
+    /// Answer with token ids in place of texts.
     pub(crate) token_ids: bool,
-    /// Texts without the blanks before punctuation.
+    /// Remove blanks before punctuation.
     pub(crate) clean_up: bool,
-    /// No answer where a text was longer than the model reads.
+    /// Refuse a text that is longer than the model's window.
     pub(crate) whole: bool,
-    /// TGI's details with each text.
+    /// Add TGI's details to each text.
     pub(crate) details: bool,
 }
 
 impl Shape {
-    /// Whether nothing can be answered before the texts are read and the summaries are finished.
+    /// Whether the answer needs the complete texts and the finished summaries.
     pub(crate) fn needs_whole_texts(self) -> bool {
         self.token_ids || self.clean_up || self.whole
     }
 }
 
-/// What requests are held to.
+/// Rules for reading requests.
 pub(crate) struct Rules<'a> {
-    /// Looked at after each document.
+    /// Checked after each document.
     pub(crate) stop: &'a Stop,
-    /// Documents that one request may hold.
+    /// Largest number of documents in a request.
     pub(crate) max_documents: usize,
-    /// What a document asks of the decoder; refuses parameters that the model cannot follow.
+    /// The demand of a document, without its tokens; refuses parameters that the model cannot
+    /// follow.
     pub(crate) demand: &'a dyn Fn(&GenerationParameters) -> Result<Demand, ApiError>,
-    /// The token with which a text begins in a summary.
+    /// The first token of a text within a summary.
     pub(crate) first_token: &'a dyn Fn(&str) -> Result<Option<u32>, ApiError>,
     /// Set in a transform job.
     pub(crate) transform: Option<TransformJob>,
 }
 
-/// How a transform job's requests are read.
+/// Rules for the requests of a transform job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TransformJob {
-    /// Whether a request holds many records, one a line.
+    /// Whether a request holds many records, one per line.
     pub(crate) many_records: bool,
-    /// Whether a bad record is answered by its error, and not the whole request.
+    /// Whether a bad record is answered by its error. Otherwise it fails the request.
     pub(crate) answers_errors: bool,
 }
 
@@ -107,14 +109,14 @@ pub(super) fn bad(message: impl Into<String>) -> ApiError {
     ApiError::BadRequest(message.into())
 }
 
-/// A request that is being read.
+/// State while a request is read.
 pub(super) struct Reading<'a> {
     body: &'a Bytes,
     pub(super) rules: &'a Rules<'a>,
     pub(super) invocation: Invocation,
-    /// Documents of the inputs that are being read.
+    /// Documents of the current inputs.
     pending: Vec<Document>,
-    jobs_by_key: HashMap<u64, usize>,
+    groups_by_key: HashMap<u64, usize>,
 }
 
 impl<'a> Reading<'a> {
@@ -124,16 +126,16 @@ impl<'a> Reading<'a> {
             rules,
             invocation: Invocation::default(),
             pending: Vec::new(),
-            jobs_by_key: HashMap::new(),
+            groups_by_key: HashMap::new(),
         }
     }
 
-    /// A text that the body holds as it is.
+    /// A text that the body holds without escapes.
     pub(super) fn part(&self, text: &str) -> Text {
         Text::part_of(self.body, text)
     }
 
-    /// Takes a text. `place` is its place in a list, from 0.
+    /// Adds a text. `place` is its index in a list, from 0.
     pub(super) fn document(&mut self, text: Text, place: Option<usize>) -> Result<(), ApiError> {
         self.rules.stop.check()?;
         if text.as_str().trim().is_empty() {
@@ -151,7 +153,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Takes the name of a field that means nothing.
+    /// Adds the name of an unknown field.
     pub(super) fn ignored(&mut self, name: &str) {
         let (max_names, max_characters) = MAX_IGNORED;
         let ignored = &mut self.invocation.ignored;
@@ -161,7 +163,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads a record of many. One that is bad fails the request, or is answered by its error.
+    /// Reads one of many records. A bad record fails the request, or is answered by its error.
     pub(super) fn record(
         &mut self,
         number: usize,
@@ -193,23 +195,23 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Forgets what came after so many inputs and documents.
+    /// Removes everything after this many inputs and documents.
     fn take_back(&mut self, inputs: usize, documents: usize) {
         self.pending.clear();
         self.invocation.documents = documents;
         if self.invocation.inputs.len() > inputs {
             self.invocation.inputs.truncate(inputs);
-            for job in &mut self.invocation.jobs {
-                while job.documents.last().is_some_and(|last| last.number >= documents) {
-                    job.documents.pop();
+            for group in &mut self.invocation.groups {
+                while group.documents.last().is_some_and(|last| last.number >= documents) {
+                    group.documents.pop();
                 }
             }
         }
     }
 
-    /// Takes a blank record: its answer keeps its place.
+    /// Adds a blank record, whose answer is blank.
     pub(super) fn nothing(&mut self) -> Result<(), ApiError> {
-        self.inputs(JobParameters::default(), Shape::default(), true)
+        self.inputs(DocumentParameters::default(), Shape::default(), true)
     }
 
     fn answered(&mut self, inputs: Inputs) -> Result<(), ApiError> {
@@ -221,45 +223,45 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Ends the inputs whose documents were taken.
+    /// Ends the current inputs.
     pub(super) fn inputs(
         &mut self,
-        parameters: JobParameters,
+        parameters: DocumentParameters,
         shape: Shape,
         is_list: bool,
     ) -> Result<(), ApiError> {
         self.rules.stop.check()?;
-        // An empty list is answered without a job.
-        let job = if self.pending.is_empty() { None } else { Some(self.job(parameters)?) };
+        // An empty list is answered without a group.
+        let group = if self.pending.is_empty() { None } else { Some(self.group(parameters)?) };
         let documents = self.pending.len();
         self.answered(Inputs { documents, is_list, shape, error: None })?;
-        if let Some(job) = job {
-            self.invocation.jobs[job].documents.append(&mut self.pending);
+        if let Some(group) = group {
+            self.invocation.groups[group].documents.append(&mut self.pending);
         }
         Ok(())
     }
 
-    /// The job with these parameters.
-    fn job(&mut self, parameters: JobParameters) -> Result<usize, ApiError> {
-        let jobs = &mut self.invocation.jobs;
-        // Lines mostly ask for what the line before asked for.
-        if jobs.last().is_some_and(|last| *last.parameters == parameters) {
-            return Ok(jobs.len() - 1);
+    /// Index of the group with these parameters.
+    fn group(&mut self, parameters: DocumentParameters) -> Result<usize, ApiError> {
+        let groups = &mut self.invocation.groups;
+        // Most lines have the same parameters as the line before.
+        if groups.last().is_some_and(|last| *last.parameters == parameters) {
+            return Ok(groups.len() - 1);
         }
         let key = key(&parameters);
-        if let Some(&job) = self.jobs_by_key.get(&key)
-            && *jobs[job].parameters == parameters
+        if let Some(&group) = self.groups_by_key.get(&key)
+            && *groups[group].parameters == parameters
         {
-            return Ok(job);
+            return Ok(group);
         }
-        if jobs.len() == MAX_JOBS {
+        if groups.len() == MAX_GROUPS {
             return Err(bad(format!(
-                "one request takes at most {MAX_JOBS} different `parameters`: send fewer lines"
+                "one request takes at most {MAX_GROUPS} different `parameters`: send fewer lines"
             )));
         }
         let demand = (self.rules.demand)(&parameters.generation)?;
-        jobs.push(Job::new(parameters, demand));
-        self.jobs_by_key.insert(key, jobs.len() - 1);
-        Ok(jobs.len() - 1)
+        groups.push(Group::new(parameters, demand));
+        self.groups_by_key.insert(key, groups.len() - 1);
+        Ok(groups.len() - 1)
     }
 }

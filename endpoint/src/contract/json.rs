@@ -1,8 +1,7 @@
-//! JSON bodies: `{"inputs": ..., "parameters": {...}, "stream": ...}`, or just a text; one, or one
-//! a line.
+//! JSON bodies: `{"inputs": ..., "parameters": {...}, "stream": ...}`, or just a text. A body holds
+//! one value, or one per line.
 //!
-//! Texts and parameters are kept as they are read. Everything else is passed over and takes no
-//! memory.
+//! Only texts and parameters are kept. Everything else is skipped and takes no memory.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -15,10 +14,11 @@ use super::bounded_value::BoundedValue;
 use super::invocation::{INPUTS, Layout, Reading, Shape, bad};
 use super::parameters;
 use crate::error::ApiError;
-use crate::scheduler::JobParameters;
+use crate::scheduler::DocumentParameters;
 use crate::text::Text;
 
-/// JSON values in the `parameters` of one `inputs`: lists of token ids are far shorter.
+/// Largest number of JSON values in the `parameters` of one `inputs`. Lists of token ids are much
+/// shorter.
 const MAX_PARAMETER_VALUES: usize = 1 << 14;
 
 /// Reads one JSON value.
@@ -27,7 +27,7 @@ pub(super) fn value(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiErro
         return reading.nothing();
     }
     let (rest, stream) = object(text, reading)?;
-    // A record of a transform job is answered whole.
+    // An answer to a record of a transform job is not streamed.
     reading.invocation.stream = stream && reading.rules.transform.is_none();
     if text[rest..].trim_start().is_empty() {
         return Ok(());
@@ -61,12 +61,12 @@ fn line(line: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Whether there are several lines that are not one JSON value together.
+/// Whether the body has several lines that are not one JSON value together.
 pub(super) fn are_lines(text: &str) -> bool {
     text.trim().contains('\n') && serde_json::from_str::<IgnoredAny>(text).is_err()
 }
 
-/// Reads the JSON value that the text begins with: where it ends, and whether to stream.
+/// Reads the JSON value at the start of the text. Returns its length, and whether to stream.
 fn object(text: &str, reading: &mut Reading<'_>) -> Result<(usize, bool), ApiError> {
     let shared = Shared { reading: RefCell::new(reading), refusal: Cell::default() };
     let mut deserializer = serde_json::Deserializer::from_str(text);
@@ -81,33 +81,33 @@ fn object(text: &str, reading: &mut Reading<'_>) -> Result<(usize, bool), ApiErr
     }
 }
 
-/// What the readers of a value's parts share.
+/// State that the readers of a value's parts share.
 struct Shared<'a, 'b> {
     reading: RefCell<&'a mut Reading<'b>>,
-    /// Why the value was refused, where it is JSON.
+    /// The reason of a refusal, if the value is well-formed JSON.
     refusal: Cell<Option<ApiError>>,
 }
 
 impl Shared<'_, '_> {
-    /// A text that the body holds as it is.
+    /// A text that the body holds without escapes.
     fn part(&self, text: &str) -> Text {
         self.reading.borrow().part(text)
     }
 
-    /// Takes a text. `place` is its place in a list, from 0.
+    /// Adds a text. `place` is its index in a list, from 0.
     fn document<E: serde::de::Error>(&self, text: Text, place: Option<usize>) -> Result<(), E> {
         let taken = self.reading.borrow_mut().document(text, place);
         taken.map_err(|error| self.refuse(error))
     }
 
-    /// Refuses what is read, in an error that serde carries out.
+    /// Refuses the value. Returns an error of serde, and keeps the actual error.
     fn refuse<E: serde::de::Error>(&self, error: ApiError) -> E {
         self.refusal.set(Some(error));
         E::custom("refused")
     }
 }
 
-/// Refuses kinds of JSON values, naming the kind and never the value.
+/// Refuses kinds of JSON values. The message names the kind and never the value.
 macro_rules! refuse {
     ($($kind:ident),*) => { $( refuse!(@ $kind); )* };
     (@ null) => {
@@ -148,7 +148,7 @@ macro_rules! refuse {
     };
 }
 
-/// Takes texts by a visitor's method `text`: those without escapes are not copied.
+/// Receives texts with a visitor's method `text`. Texts without escapes are not copied.
 macro_rules! take_text {
     () => {
         fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -174,7 +174,7 @@ macro_rules! seed {
     };
 }
 
-/// The whole value; reads whether to stream.
+/// The whole value. Returns whether to stream.
 struct Request<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
 seed!(Request, bool);
@@ -193,7 +193,7 @@ impl Request<'_, '_, '_> {
 
     fn end<E: serde::de::Error>(
         &self,
-        (parameters, shape): (JobParameters, Shape),
+        (parameters, shape): (DocumentParameters, Shape),
         is_list: bool,
     ) -> Result<(), E> {
         let taken = self.0.reading.borrow_mut().inputs(parameters, shape, is_list);
@@ -267,7 +267,7 @@ impl<'de> Visitor<'de> for FieldName<'_, '_, '_> {
             INPUTS => Field::Inputs,
             "parameters" => Field::Parameters,
             "stream" => Field::Stream,
-            // The hub's clients send what concerns the hub's own servers here.
+            // Clients of the hub send options of the hub's own servers here.
             "options" => Field::Other,
             name => {
                 let known = [
@@ -288,7 +288,7 @@ impl<'de> Visitor<'de> for FieldName<'_, '_, '_> {
     }
 }
 
-/// The texts; reads whether they are a list.
+/// The texts. Returns whether they are a list.
 struct InputTexts<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
 seed!(InputTexts, bool);
@@ -324,7 +324,7 @@ impl<'de> Visitor<'de> for InputTexts<'_, '_, '_> {
     refuse!(null, boolean, number, object);
 }
 
-/// A text in a list, and its place.
+/// A text in a list, and its index.
 struct ListText<'s, 'a, 'b>(&'s Shared<'a, 'b>, usize);
 
 seed!(ListText, ());
@@ -382,10 +382,10 @@ impl<'de> Visitor<'de> for Stream<'_, '_, '_> {
     refuse!(number, text, list, object);
 }
 
-/// The generation parameters, and how to read a long text.
+/// The generation parameters, and the parameters for long texts.
 struct Parameters<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
-seed!(Parameters, (JobParameters, Shape));
+seed!(Parameters, (DocumentParameters, Shape));
 
 impl Parameters<'_, '_, '_> {
     fn wrong<E: serde::de::Error>(&self, kind: &str) -> E {
@@ -395,7 +395,7 @@ impl Parameters<'_, '_, '_> {
 }
 
 impl<'de> Visitor<'de> for Parameters<'_, '_, '_> {
-    type Value = (JobParameters, Shape);
+    type Value = (DocumentParameters, Shape);
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")

@@ -1,13 +1,13 @@
-//! What SageMaker's clients send, and what they get.
+//! Requests and answers of SageMaker's clients.
 //!
 //! * `request`: reads a body in its format.
-//! * `invocation`: what a body asks for, collected while it is read.
-//! * `json`, `csv`, `npy`: the formats of bodies; read in one pass, keeping nothing but texts and
+//! * `invocation`: the content of a body, collected while it is read.
+//! * `json`, `csv`, `npy`: the formats of bodies, read in one pass that keeps only texts and
 //!   parameters.
-//! * `json::chat`: bodies as OpenAI's clients send them.
-//! * `parameters`: those of `generate`, and what clients send beside them.
+//! * `json::chat`: bodies of OpenAI's clients.
+//! * `parameters`: parameters of `generate`, and further ones that clients send.
 //! * `bounded_value`: JSON values of parameters, bounded in number.
-//! * `content_encoding`: bodies that came compressed.
+//! * `content_encoding`: compressed bodies.
 //! * `answers`: bodies of answers.
 
 mod answers;

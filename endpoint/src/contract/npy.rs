@@ -1,19 +1,20 @@
-//! NumPy's format of arrays, `application/x-npy`: texts in, and the objects of an answer out.
+//! NumPy's array format, `application/x-npy`: arrays of texts as requests, arrays of objects as
+//! answers.
 //!
-//! An answer is an array of Python objects, as the stock container's is: a pickle. Nothing here
-//! reads pickles, which are programs.
+//! An answer is an array of Python objects, which is a pickle, like that of the stock container.
+//! Nothing here reads pickles, because they are programs.
 
 use serde_json::Value;
 
 use super::invocation::{Reading, Shape, bad};
 use crate::error::ApiError;
-use crate::scheduler::JobParameters;
+use crate::scheduler::DocumentParameters;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Bytes of a header: NumPy refuses longer ones, too.
+/// Longest header in bytes. NumPy has the same limit.
 const MAX_HEADER: usize = 10_000;
 
-/// Reads an array of texts: `<U` and `>U` as Python's `str`, `S` as UTF-8.
+/// Reads an array of texts: `<U` and `>U` like Python's `str`, `S` as UTF-8.
 pub(super) fn read(body: &[u8], reading: &mut Reading<'_>) -> Result<(), ApiError> {
     let (header, data) = header(body).ok_or_else(|| bad("the body is no array of NumPy"))?;
     let kind = field(header, "descr").and_then(quoted).unwrap_or_default();
@@ -23,7 +24,7 @@ pub(super) fn read(body: &[u8], reading: &mut Reading<'_>) -> Result<(), ApiErro
     })?;
     let shape = field(header, "shape").and_then(shape);
     let shape = shape.ok_or_else(|| bad("the array's shape cannot be read"))?;
-    // The order of the elements matters where two axes are longer than 1.
+    // The order of the elements matters only with two axes longer than 1.
     if shape.iter().filter(|length| **length != 1).count() > 1 {
         return Err(bad("the array of texts must have one axis"));
     }
@@ -39,10 +40,10 @@ pub(super) fn read(body: &[u8], reading: &mut Reading<'_>) -> Result<(), ApiErro
         let text = text.ok_or_else(|| bad(format!("text {} is not Unicode", place + 1)))?;
         reading.document(text.into(), (!shape.is_empty()).then_some(place))?;
     }
-    reading.inputs(JobParameters::default(), Shape::default(), !shape.is_empty())
+    reading.inputs(DocumentParameters::default(), Shape::default(), !shape.is_empty())
 }
 
-/// The header's text, and what follows it.
+/// The text of the header, and the data after it.
 fn header(body: &[u8]) -> Option<(&str, &[u8])> {
     let rest = body.strip_prefix(MAGIC)?;
     let (&[major, _minor], rest) = rest.split_first_chunk::<2>()?;
@@ -61,7 +62,7 @@ fn header(body: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(header).ok()?, data))
 }
 
-/// What follows a key in the header, which is a dictionary in Python's syntax.
+/// The rest of the header after a key. The header is a dictionary in Python's syntax.
 fn field<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     let (_, value) = header.split_once(&format!("'{name}'"))?;
     Some(value.trim_start().strip_prefix(':')?.trim_start())
@@ -77,7 +78,7 @@ fn shape(value: &str) -> Option<Vec<usize>> {
     lengths.map(|length| length.parse().ok()).collect()
 }
 
-/// How a text lies in an array: its length is of characters, or of bytes.
+/// The type of an element: a length in characters, or in bytes.
 enum Item {
     Utf32 { length: usize, is_little: bool },
     Bytes { length: usize },
@@ -95,7 +96,7 @@ impl Item {
         }
     }
 
-    /// Bytes in the array; the largest number where they are more than can be.
+    /// Size in bytes. Saturates on overflow.
     fn bytes(&self) -> usize {
         match self {
             Self::Utf32 { length, .. } => length.saturating_mul(4),
@@ -103,7 +104,7 @@ impl Item {
         }
     }
 
-    /// The text without the zeros that fill it up.
+    /// The text without padding zeros.
     fn text(&self, bytes: &[u8]) -> Option<String> {
         match self {
             Self::Bytes { .. } => {
@@ -123,8 +124,8 @@ impl Item {
     }
 }
 
-/// An array of Python objects, as `numpy.save` writes what the JSON of an answer stands for: a list
-/// of lists of the same length has two axes.
+/// Writes an array of Python objects for the JSON of an answer, like `numpy.save`. A list of lists
+/// of equal length has two axes.
 pub(super) fn write(value: &Value) -> Vec<u8> {
     let one = std::slice::from_ref(value);
     let (shape, items): (Vec<usize>, Vec<&Value>) = match value {
@@ -141,7 +142,7 @@ pub(super) fn write(value: &Value) -> Vec<u8> {
     let mut header =
         format!("{{'descr': '|O', 'fortran_order': False, 'shape': ({}), }}", lengths.trim_end());
     let before = MAGIC.len() + 4;
-    // What follows begins at a multiple of 64.
+    // The data begins at a multiple of 64.
     let padded = (before + header.len() + 1).next_multiple_of(64) - before;
     header.extend(std::iter::repeat_n(' ', padded - header.len() - 1));
     header.push('\n');
@@ -152,7 +153,7 @@ pub(super) fn write(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// The length of all rows, where they are lists of the same length.
+/// The length of all rows, if they are lists of equal length.
 fn columns(rows: &[Value]) -> Option<usize> {
     let mut lengths = rows.iter().map(|row| row.as_array().map(Vec::len));
     let first = lengths.next()??;
@@ -164,7 +165,7 @@ fn pickle_array(shape: &[usize], items: &[&Value], bytes: &mut Vec<u8>) {
     bytes.extend(b"\x80\x03");
     // numpy.core.multiarray._reconstruct(numpy.ndarray, (0,), b"b")
     bytes.extend(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R");
-    // Its state: version, shape, dtype("O8"), not Fortran's order, the elements.
+    // State of the array: version, shape, dtype("O8"), C order, the elements.
     bytes.extend(b"(K\x01(");
     for length in shape {
         pickle_int(*length as i64, bytes);
@@ -214,7 +215,7 @@ fn pickle_int(number: i64, bytes: &mut Vec<u8>) {
 }
 
 fn pickle_text(text: &str, bytes: &mut Vec<u8>) {
-    // A summary is far shorter than 4 GB.
+    // A summary is much shorter than 4 GB.
     bytes.push(b'X');
     bytes.extend((text.len() as u32).to_le_bytes());
     bytes.extend(text.bytes());
@@ -226,7 +227,7 @@ mod tests {
 
     use super::*;
 
-    /// As `numpy.save` writes them, here with version 1 of the format.
+    /// An array in version 1 of the format, as `numpy.save` writes it.
     pub(crate) fn array(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let header =
             format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");

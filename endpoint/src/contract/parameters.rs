@@ -1,18 +1,18 @@
-//! The `parameters` of a request: those of `generate`, how to read long texts, and what clients of
-//! transformers' pipelines, of the hub and of text-generation-inference (TGI) send beside them.
+//! The `parameters` of a request: those of `generate`, parameters for long texts, and parameters of
+//! transformers' pipelines, the hub, and text-generation-inference (TGI).
 
 use epitome_runtime::{GenerationParameters, LongOptions};
 use serde_json::{Map, Value};
 
 use super::invocation::{Rules, Shape, bad};
 use crate::error::ApiError;
-use crate::scheduler::JobParameters;
+use crate::scheduler::DocumentParameters;
 
-/// Holds the parameters of `generate` in the hub's schema of summarization.
+/// Name of the object with the parameters of `generate`, in the hub's schema of summarization.
 const GENERATE_PARAMETERS: &str = "generate_parameters";
-/// Arguments of pipelines that change how they compute, and not what.
+/// Arguments of pipelines that do not change the result.
 const HARMLESS: [&str; 2] = ["batch_size", "num_workers"];
-/// What TGI follows and a summarizer does not: taken where it asks for nothing.
+/// Parameters of TGI that a summarizer cannot follow. Values that turn them off are accepted.
 const OFF: [&str; 10] = [
     "adapter_id",
     "best_of",
@@ -30,7 +30,7 @@ const OFF: [&str; 10] = [
 pub(super) fn read(
     mut given: Map<String, Value>,
     rules: &Rules<'_>,
-) -> Result<(JobParameters, Shape), ApiError> {
+) -> Result<(DocumentParameters, Shape), ApiError> {
     unnest(&mut given)?;
     for name in HARMLESS {
         given.shift_remove(name);
@@ -53,10 +53,10 @@ pub(super) fn read(
     let long = long(&mut given)?;
     let generation = GenerationParameters::from_json(&given)
         .map_err(|error| ApiError::BadParameter { line: None, error })?;
-    Ok((JobParameters { generation, long }, shape))
+    Ok((DocumentParameters { generation, long }, shape))
 }
 
-/// Takes the hub's nested parameters out.
+/// Moves the hub's nested parameters up.
 fn unnest(given: &mut Map<String, Value>) -> Result<(), ApiError> {
     match given.shift_remove(GENERATE_PARAMETERS) {
         None | Some(Value::Null) => Ok(()),
@@ -75,12 +75,12 @@ fn unnest(given: &mut Map<String, Value>) -> Result<(), ApiError> {
     }
 }
 
-/// Takes out what the answer shall look like.
+/// Takes out the form of the answer.
 fn shape(given: &mut Map<String, Value>) -> Result<Shape, ApiError> {
     let tensors = flag(given, "return_tensors")?;
     let returns = match given.shift_remove("return_type") {
         None | Some(Value::Null) => None,
-        // As transformers' `ReturnType` counts.
+        // Numbers of transformers' `ReturnType`.
         Some(Value::Number(number)) if number.as_u64() == Some(0) => Some(true),
         Some(Value::Number(number)) if number.as_u64() == Some(1) => Some(false),
         Some(Value::String(name)) if name == "tensors" => Some(true),
@@ -122,13 +122,13 @@ fn flag(given: &mut Map<String, Value>, name: &str) -> Result<Option<bool>, ApiE
     }
 }
 
-/// A value that was given and is not `null`.
+/// Takes a value out; `None` if it is missing or `null`.
 fn take(given: &mut Map<String, Value>, name: &str) -> Option<Value> {
     given.shift_remove(name).filter(|value| !value.is_null())
 }
 
-/// Puts what ends a text under the names of `generate`: TGI's `stop`, and `stop_sequence`, of which
-/// pipelines take the first token for the end token.
+/// Translates stop sequences to `generate`: TGI's `stop`, and `stop_sequence`, whose first token is
+/// the end token in pipelines.
 fn stops(given: &mut Map<String, Value>, rules: &Rules<'_>) -> Result<(), ApiError> {
     let put = |given: &mut Map<String, Value>, from: &str, to: &str, value: Value| {
         if given.get(to).is_some_and(|other| !other.is_null()) {
@@ -137,7 +137,7 @@ fn stops(given: &mut Map<String, Value>, rules: &Rules<'_>) -> Result<(), ApiErr
         given.insert(to.into(), value);
         Ok(())
     };
-    // An empty list ends nothing.
+    // An empty list has no effect.
     let stop =
         take(given, "stop").filter(|stop| stop.as_array().is_none_or(|list| !list.is_empty()));
     if let Some(stop) = stop {
@@ -152,9 +152,9 @@ fn stops(given: &mut Map<String, Value>, rules: &Rules<'_>) -> Result<(), ApiErr
     Ok(())
 }
 
-/// Takes out how to read a long text.
+/// Takes out the parameters for long texts.
 fn long(given: &mut Map<String, Value>) -> Result<Option<LongOptions>, ApiError> {
-    /// The value of a name, which must be a text that can be read.
+    /// The parsed value of a text.
     fn read<T: std::str::FromStr>(
         given: &mut Map<String, Value>,
         name: &str,

@@ -1,4 +1,4 @@
-//! Reading a body in the format that its headers name.
+//! Reads a body in the format that its headers name.
 
 use bytes::Bytes;
 
@@ -7,9 +7,9 @@ use super::json::chat::{ChatRequest, Style};
 use super::{csv, json, npy};
 use crate::error::ApiError;
 use crate::media::Format;
-use crate::scheduler::JobParameters;
+use crate::scheduler::DocumentParameters;
 
-/// Reads a body, in time and memory linear in its size.
+/// Reads a body in time and memory linear in its size.
 pub(crate) fn parse(
     format: Format,
     body: &Bytes,
@@ -56,7 +56,7 @@ pub(crate) fn parse_chat(
     Ok((reading.invocation, chat))
 }
 
-/// A body as text. A byte order mark is no part of it.
+/// The body as text, without a byte order mark.
 fn utf8(body: &[u8]) -> Result<&str, ApiError> {
     let text = std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
@@ -65,7 +65,7 @@ fn utf8(body: &[u8]) -> Result<&str, ApiError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// One text of a transform job, or none.
+/// Reads a record of a transform job, which may be blank.
 fn record(line: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
     match line.trim().is_empty() {
         true => reading.nothing(),
@@ -73,21 +73,21 @@ fn record(line: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
     }
 }
 
-/// One text as it is.
+/// Reads the body as one text.
 fn text(text: &str, reading: &mut Reading<'_>) -> Result<(), ApiError> {
     reading.document(reading.part(text), None)?;
-    reading.inputs(JobParameters::default(), Shape::default(), false)
+    reading.inputs(DocumentParameters::default(), Shape::default(), false)
 }
 
 #[cfg(test)]
 mod tests {
+    use epitome_runtime::batching::Demand;
     use epitome_runtime::{Length, LongOptions, Reading};
 
     use super::*;
+    use crate::blocking_pool::Stop;
     use crate::contract::Layout;
-    use crate::contract::invocation::{MAX_JOBS, TransformJob};
-    use crate::off_sockets::Stop;
-    use crate::scheduler::Demand;
+    use crate::contract::invocation::{MAX_GROUPS, TransformJob};
 
     fn read_in(
         transform: Option<TransformJob>,
@@ -99,7 +99,7 @@ mod tests {
             max_documents: 5000,
             demand: &|parameters| match parameters.num_beams {
                 Some(7) => Err(bad("not seven")),
-                beams => Ok(Demand { rows: beams.unwrap_or(1), longest: 20 }),
+                beams => Ok(Demand { rows: beams.unwrap_or(1), tokens: 0, longest: 20 }),
             },
             first_token: &|text| Ok(text.chars().next().map(u32::from)),
             transform,
@@ -117,9 +117,9 @@ mod tests {
         error.to_string()
     }
 
-    /// The texts, by their numbers.
+    /// The texts in the order of their numbers.
     fn texts(invocation: &Invocation) -> Vec<&str> {
-        let documents = invocation.jobs.iter().flat_map(|job| &job.documents);
+        let documents = invocation.groups.iter().flat_map(|group| &group.documents);
         let mut documents: Vec<_> = documents.collect();
         documents.sort_by_key(|document| document.number);
         assert_eq!(documents.len(), invocation.documents);
@@ -132,7 +132,7 @@ mod tests {
         let one =
             read(Format::Json, r#"{"inputs":"a","parameters":{"num_beams":2},"stream":true}"#);
         assert_eq!(texts(&one), ["a"]);
-        assert_eq!(one.jobs[0].parameters.generation.num_beams, Some(2));
+        assert_eq!(one.groups[0].parameters.generation.num_beams, Some(2));
         assert!(one.stream && !one.inputs[0].is_list);
         let list = read(Format::Json, "\u{feff}{\"inputs\":[\"a\",\"b\\n\"],\"extra\":1}");
         assert!(list.inputs[0].is_list);
@@ -143,9 +143,9 @@ mod tests {
              {\"parameters\":{\"num_beams\":2},\"inputs\":[\"c\"]}\n",
         );
         assert_eq!(lines.layout, Layout::Lines);
-        // A blank line keeps its place.
+        // A blank line is answered by a blank line.
         let documents: Vec<usize> = lines.inputs.iter().map(|inputs| inputs.documents).collect();
-        assert_eq!((documents.as_slice(), lines.jobs.len()), (&[1, 0, 1, 1][..], 2));
+        assert_eq!((documents.as_slice(), lines.groups.len()), (&[1, 0, 1, 1][..], 2));
         assert_eq!(texts(&lines), ["a", "b", "c"]);
         let csv = read(Format::Csv, "id,inputs\n1,\"a, \"\"b\"\"\"\n2,c\n");
         assert_eq!(texts(&csv), ["a, \"b\"", "c"]);
@@ -216,7 +216,7 @@ mod tests {
     fn long_texts_are_read_as_asked() {
         let long = |parameters: &str| {
             let body = format!("{{\"inputs\":\"a\",\"parameters\":{parameters}}}");
-            read(Format::Json, body.as_bytes()).unwrap().jobs[0].parameters.long
+            read(Format::Json, body.as_bytes()).unwrap().groups[0].parameters.long
         };
         assert_eq!(long("{}"), None);
         assert_eq!(long("{\"long\":null}"), None);
@@ -234,9 +234,9 @@ mod tests {
             let said = message(Format::Json, body.as_bytes());
             assert!(said.contains(part) && !said.contains("secret"), "{said}");
         }
-        // Lines that differ in it are not decoded together.
+        // Lines with different values are not decoded together.
         let lines = "{\"inputs\":\"a\"}\n{\"inputs\":\"b\",\"parameters\":{\"long\":\"parts\"}}\n";
-        assert_eq!(read(Format::JsonLines, lines.as_bytes()).unwrap().jobs.len(), 2);
+        assert_eq!(read(Format::JsonLines, lines.as_bytes()).unwrap().groups.len(), 2);
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             r#"{"clean_up_tokenization_spaces":true,"truncation":"longest_first",
                 "generate_parameters":{"num_beams":2,"length_penalty":0.6}}"#,
         );
-        assert_eq!(hub.jobs[0].parameters.generation.num_beams, Some(2));
+        assert_eq!(hub.groups[0].parameters.generation.num_beams, Some(2));
         assert_eq!(hub.inputs[0].shape, Shape { clean_up: true, ..Shape::default() });
         let pipeline = with(
             r#"{"truncation":false,"return_tensors":true,"return_text":false,"batch_size":8,
@@ -257,13 +257,13 @@ mod tests {
         );
         let shape = Shape { token_ids: true, whole: true, ..Shape::default() };
         assert_eq!(pipeline.inputs[0].shape, shape);
-        assert_eq!(pipeline.jobs[0].parameters.generation.eos_token_id, Some(vec![98]));
+        assert_eq!(pipeline.groups[0].parameters.generation.eos_token_id, Some(vec![98]));
         assert!(!with(r#"{"return_tensors":true,"return_type":"text"}"#).inputs[0].shape.token_ids);
         let tgi = with(
             r#"{"details":true,"stop":["."],"return_full_text":false,"watermark":false,
                 "best_of":1,"decoder_input_details":false,"top_n_tokens":null,"truncate":null}"#,
         );
-        let stops = &tgi.jobs[0].parameters.generation.stop_strings;
+        let stops = &tgi.groups[0].parameters.generation.stop_strings;
         assert_eq!(stops.as_deref(), Some(&[".".to_owned()][..]));
         assert!(tgi.inputs[0].shape.details);
         with(r#"{"stop":[],"generate_parameters":null}"#);
@@ -291,7 +291,7 @@ mod tests {
         let rules = Rules {
             stop: &Stop::never(),
             max_documents: 10,
-            demand: &|_| Ok(Demand { rows: 1, longest: 20 }),
+            demand: &|_| Ok(Demand { rows: 1, tokens: 0, longest: 20 }),
             first_token: &|_| Ok(None),
             transform: None,
         };
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(texts(&read), ["a\nb"]);
         assert!(read.stream && chat.include_usage);
         assert_eq!(chat.model.as_deref(), Some("m"));
-        let generation = &read.jobs[0].parameters.generation;
+        let generation = &read.groups[0].parameters.generation;
         assert_eq!((generation.max_new_tokens, generation.num_beams), (Some(9), Some(2)));
         assert_eq!(generation.stop_strings.as_deref(), Some(&["z".to_owned()][..]));
         let (prompt, _) = read_chat(r#"{"model":"m","prompt":"a b","max_tokens":3}"#).unwrap();
@@ -382,7 +382,7 @@ mod tests {
         }
     }
 
-    /// Documents of each record, and whether it was bad.
+    /// For each record, its number of documents, and whether it was bad.
     fn records(job: TransformJob, format: Format, body: &str) -> Vec<(usize, bool)> {
         let read = read_in(Some(job), format, body.as_bytes()).unwrap();
         assert!(matches!(read.layout, Layout::Records { .. }));
@@ -402,19 +402,19 @@ mod tests {
         let lines = "{\"inputs\":\"a\"}\n\n{\"inputs\":[\"b\",\"\"]}\n{\n\"c\"\n\
                      {\"inputs\":\"d\",\"parameters\":{\"num_beams\":7}}\n";
         assert_eq!(records(many, Format::JsonLines, lines), [good, blank, bad, bad, good, bad]);
-        // Whoever says JSON and splits by lines sends lines.
+        // A transform job that splits JSON by lines sends lines.
         assert_eq!(records(many, Format::Json, "{\"inputs\":\"a\"}\n\"b\"\n"), [good, good]);
         assert_eq!(records(many, Format::Json, "{\n\"inputs\":\n\"a\"\n}\n"), [good]);
         assert_eq!(records(one, Format::Json, "{"), [bad]);
         assert_eq!(records(many, Format::Json, "{\n{\"inputs\":\"a\"}\n"), [bad, good]);
         assert_eq!(records(many, Format::Json, "\n\"a\"\n\"b\"\n"), [blank, good, good]);
-        // A record is answered whole.
+        // An answer to a record is not streamed.
         let streamed = "{\"inputs\":\"a\",\"stream\":true}";
         let read = read_in(Some(one), Format::Json, streamed.as_bytes()).unwrap();
         assert!(!read.stream);
         let two = format!("{streamed}\n{streamed}\n");
         assert_eq!(records(many, Format::JsonLines, &two), [good, good]);
-        // Only the first request of a file has its header row.
+        // Only the first request of a file has the header row.
         assert_eq!(records(many, Format::Csv, "id,inputs\n1,a\n2\n3,\n"), [good, bad, blank]);
         assert_eq!(records(many, Format::Csv, "a\n\"b, c\"\n"), [good, good]);
         let blanks = [good, blank, good, blank, good];
@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(header(b"a\nb\n"), Layout::Records { header: false });
         let columns = read_in(Some(many), Format::Csv, b"1,a\n").unwrap_err().to_string();
         assert!(columns.contains("InputFilter"), "{columns}");
-        // Unless one bad record shall fail the request.
+        // Here a bad record fails the request.
         let strict = TransformJob { answers_errors: false, ..many };
         let error = read_in(Some(strict), Format::JsonLines, lines.as_bytes()).unwrap_err();
         assert!(error.to_string().starts_with("line 3: "), "{error}");
@@ -448,9 +448,9 @@ mod tests {
         assert_eq!(error.status(), 413, "{error}");
         let line = |seed| format!("{{\"inputs\":\"a\",\"parameters\":{{\"seed\":{seed}}}}}\n");
         let lines = |count| (0..count).map(line).collect::<String>();
-        let read_lines = read(Format::JsonLines, lines(MAX_JOBS).as_bytes()).unwrap();
-        assert_eq!(read_lines.jobs.len(), MAX_JOBS);
-        let said = message(Format::JsonLines, lines(MAX_JOBS + 1).as_bytes());
+        let read_lines = read(Format::JsonLines, lines(MAX_GROUPS).as_bytes()).unwrap();
+        assert_eq!(read_lines.groups.len(), MAX_GROUPS);
+        let said = message(Format::JsonLines, lines(MAX_GROUPS + 1).as_bytes());
         assert!(said.contains("different `parameters`"), "{said}");
         let ids = format!("{:?}", vec![1; 1 << 17]);
         let body = format!("{{\"inputs\":\"a\",\"parameters\":{{\"suppress_tokens\":{ids}}}}}");
@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn grouping_compares_no_line_with_all_others() {
-        // Every second line has parameters of its own, so that no line equals the one before it.
+        // Every second line has its own parameters, so that no line has those of the line before.
         let line = |number: usize| {
             let seed = if number.is_multiple_of(2) { 0 } else { number % 1001 };
             format!("{{\"inputs\":\"a\",\"parameters\":{{\"seed\":{seed}}}}}\n")
@@ -468,7 +468,7 @@ mod tests {
         let body: String = (0..4000).map(line).collect();
         let read = read(Format::JsonLines, body.as_bytes()).unwrap();
         assert_eq!((read.documents, read.inputs.len()), (4000, 4000));
-        assert!(read.jobs.len() <= MAX_JOBS);
+        assert!(read.groups.len() <= MAX_GROUPS);
     }
 
     #[test]
@@ -476,7 +476,7 @@ mod tests {
         let rules = Rules {
             stop: &Stop::stopped(),
             max_documents: 10,
-            demand: &|_| Ok(Demand { rows: 1, longest: 20 }),
+            demand: &|_| Ok(Demand { rows: 1, tokens: 0, longest: 20 }),
             first_token: &|_| Ok(None),
             transform: None,
         };

@@ -1,6 +1,6 @@
-//! `POST /endpoints/{name}/async-invocations`: local mode's InvokeEndpointAsync.
+//! `POST /endpoints/{name}/async-invocations`: InvokeEndpointAsync of local mode.
 //!
-//! The input is an object on S3, and so is the output, which appears later.
+//! The input is an object on S3. The output is an object that appears later.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ const INPUT_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-inp
 const INFERENCE_ID: HeaderName = HeaderName::from_static("x-amzn-sagemaker-inference-id");
 const OUTPUT_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-outputlocation");
 const FAILURE_LOCATION: HeaderName = HeaderName::from_static("x-amzn-sagemaker-failurelocation");
-/// Bytes of an answer.
+/// Longest answer in bytes.
 const MAX_ANSWER: usize = 64 << 20;
 
 /// An accepted call.
@@ -41,7 +41,7 @@ struct Call {
     _turn: OwnedSemaphorePermit,
 }
 
-/// Accepts a call, whose answer appears at the address in the head.
+/// Accepts a call. A header has the address where the answer will appear.
 pub(crate) async fn invocations(
     State(app): State<Arc<App>>,
     name: Result<Name, ApiError>,
@@ -109,14 +109,14 @@ fn accept(
     Ok(response)
 }
 
-/// The value of a header, where it is visible ASCII.
+/// The value of a header, if it is visible ASCII.
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 impl Call {
     async fn run(self) {
-        // It fails only where the semaphore is closed, which never happens.
+        // Acquiring fails only if the semaphore is closed, which never happens.
         let _running = self.running.acquire().await;
         let (address, body) = match self.answer().await {
             Ok(body) => (self.output.clone(), body),
@@ -128,7 +128,7 @@ impl Call {
         }
     }
 
-    /// The body of the answer, or of the error.
+    /// The body of the answer. `Err` has the body of the error.
     async fn answer(&self) -> Result<Bytes, Bytes> {
         let limit = self.app.context.settings.contract.max_body;
         let input = self.input.clone();
@@ -145,14 +145,14 @@ impl Call {
         if is_success { Ok(body) } else { Err(body) }
     }
 
-    /// What S3 says, on a thread that may block.
+    /// Runs a call of S3 on a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Objects) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         let objects = self.objects.clone();
         let (send, receive) = tokio::sync::oneshot::channel();
-        // Its own thread: a slow bucket must not keep bodies from being read.
+        // Uses a separate thread: a slow bucket must not delay the reading of bodies.
         let thread = std::thread::Builder::new().name("s3".into());
         let spawned = thread.spawn(move || drop(send.send(work(&*objects))));
         spawned.map_err(|error| error.to_string())?;

@@ -1,4 +1,5 @@
-//! Compares the digests of a bundle's files with its manifest, slowly enough to disturb nobody.
+//! Compares the digests of a bundle's files with its manifest, slowly enough to disturb no
+//! requests.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use epitome_runtime::bundle::{Bundle, digest};
 
-/// Bytes a second that are read while the model works.
+/// Bytes per second that are read while the model works.
 const RATE: f64 = 64e6;
 
 /// Compares every file, as quickly as the disk allows.
@@ -15,7 +16,7 @@ pub(super) fn check(bundle: &Bundle) -> Result<(), String> {
     bundle.check().map_err(|error| error.to_string())
 }
 
-/// Compares every file at a moderate rate. Ends without a finding once `stop` is set.
+/// Compares every file at a moderate rate. Returns without a result once `stop` is set.
 pub(super) fn check_slowly(bundle: &Bundle, stop: &AtomicBool) -> Result<(), String> {
     for (name, record) in &bundle.manifest().files {
         let path = bundle.path(name);

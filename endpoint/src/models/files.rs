@@ -1,19 +1,19 @@
-//! Whether the files of a folder have changed.
+//! Detects changes of the files in a folder.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Files of one folder that are looked at: far more than any model has.
+/// Largest number of files that are compared. Models have far fewer.
 const MAX_FILES: usize = 1000;
 
-/// What tells a folder's files from changed ones: name, identity, size and time of each.
+/// Snapshot of a folder: name, identity, size and time of each file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Files(Vec<(OsString, u64, u64, Option<SystemTime>)>);
 
 impl Files {
-    /// The files as they are now; none where the folder cannot be read.
+    /// Takes a snapshot; it is empty if the folder cannot be read.
     pub(super) fn of(folder: &Path) -> Self {
         let Ok(entries) = fs::read_dir(folder) else {
             return Self(vec![(
@@ -26,7 +26,7 @@ impl Files {
         let mut files: Vec<_> = entries
             .flatten()
             .take(MAX_FILES)
-            // Of a link, the file that it leads to.
+            // Follows links.
             .filter_map(|entry| Some((entry.file_name(), fs::metadata(entry.path()).ok()?)))
             .map(|(name, file)| (name, identity(&file), file.len(), file.modified().ok()))
             .collect();

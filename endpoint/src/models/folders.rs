@@ -1,27 +1,27 @@
-//! Where the models of a multi-model endpoint may lie.
+//! The allowed folders for models of a multi-model endpoint.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::ApiError;
 
-/// Where SageMaker puts the models of a multi-model endpoint.
+/// Folder where SageMaker puts the models of a multi-model endpoint.
 const SAGEMAKER: &str = "/opt/ml/models";
 
-/// The folders below which models may lie.
+/// The folders that may contain models.
 pub(crate) struct ModelFolders {
     root: PathBuf,
 }
 
 impl ModelFolders {
-    /// Below this folder, and below SageMaker's.
+    /// Allows this folder, and SageMaker's.
     pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.into() }
     }
 
-    /// The folder that a URL of `POST /models` names.
+    /// The folder of a URL of `POST /models`.
     ///
     /// # Errors
-    /// Where it is no folder below the allowed ones. The answer is the same whatever lies there.
+    /// If it is not a folder below the allowed ones. The error does not reveal what is there.
     pub(crate) fn of_url(&self, url: &str) -> Result<PathBuf, ApiError> {
         let path = Path::new(url.strip_prefix("file://").unwrap_or(url));
         self.inside(path).ok_or_else(|| {
@@ -32,8 +32,8 @@ impl ModelFolders {
         })
     }
 
-    /// The name and the folder of a model that a client names: its path below the root. All
-    /// spellings of a path are one name.
+    /// The name and the folder of the model that a client names by its path below the root. All
+    /// spellings of a path give the same name.
     pub(crate) fn of_name(&self, name: &str) -> Option<(String, PathBuf)> {
         let parts: Option<Vec<&str>> = Path::new(name)
             .components()
@@ -48,7 +48,7 @@ impl ModelFolders {
         Some((name, folder))
     }
 
-    /// The path without links, where it is a folder below one of the allowed ones.
+    /// The path without links, if it is a folder below an allowed one.
     fn inside(&self, path: &Path) -> Option<PathBuf> {
         let path = path.canonicalize().ok().filter(|path| path.is_dir())?;
         let mut roots = [&*self.root, Path::new(SAGEMAKER)].into_iter();

@@ -1,11 +1,11 @@
-//! How much memory this process may use.
+//! The memory that this process may use.
 
 use std::fs;
 
-/// Share of the memory that models may fill; the rest is for requests and everything else.
+/// Share of the memory for models. The rest is for requests and everything else.
 const SHARE: (u64, u64) = (3, 4);
 
-/// Bytes that models may fill: a share of the cgroup's limit, or of the machine's memory.
+/// Bytes that models may use: a share of the cgroup's limit, or of the machine's memory.
 pub(crate) fn available() -> u64 {
     let read = |path: &str| fs::read_to_string(path).ok();
     let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];

@@ -1,13 +1,12 @@
-//! Models: loaded in the background, checked, loaded again when their files change.
+//! Models: they are loaded in the background, checked, and loaded again when their files change.
 //!
 //! * `model`: one model with its queue and workers.
-//! * `prepare`: how a folder becomes a bundle that can be opened.
-//! * `scratch`: folders for bundles that were made for this server.
-//! * `files`: whether the files of a folder have changed.
-//! * `check`: the digests of a bundle's files.
-//! * `registry`: models that come and go through `/models`.
-//! * `folders`: where such models may lie.
-//! * `memory`: how much memory models may fill.
+//! * `prepare`: turns a folder into a bundle that can be opened.
+//! * `files`: detects changes of the files in a folder.
+//! * `check`: compares the digests of a bundle's files.
+//! * `registry`: models that are loaded and unloaded through `/models`.
+//! * `folders`: the allowed folders for such models.
+//! * `memory`: the memory that models may use.
 
 mod check;
 mod files;

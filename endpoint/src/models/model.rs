@@ -1,4 +1,4 @@
-//! A model: loaded in the background, with a queue and workers of its own.
+//! A model that is loaded in the background, with its own queue and workers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use epitome_runtime::batching::Demand;
 use epitome_runtime::bundle::{Bundle, Manifest};
 use epitome_runtime::concurrency::Concurrency;
 use epitome_runtime::tokenizer::Tokenizer;
@@ -17,10 +18,10 @@ use super::check::{check, check_slowly};
 use super::files::Files;
 use super::prepare::{BoxError, Loader, PreparedModel};
 use crate::error::ApiError;
-use crate::scheduler::{Demand, Event, Health, OpenEngine, Request, Scheduler, panic_message};
+use crate::scheduler::{Event, Health, OpenEngine, Request, Scheduler, panic_message};
 use crate::settings::Check;
 
-/// How often the files of a model that cannot be used are looked at.
+/// Time between two checks of the files of a model that failed to load.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A model that is loading, loaded, or bad.
@@ -28,7 +29,7 @@ pub(crate) struct Model {
     name: String,
     folder: PathBuf,
     status: Mutex<Status>,
-    /// Told of each change of the health.
+    /// Notified of each change of the health.
     changed: Arc<Notify>,
     stop: AtomicBool,
     last_used: Mutex<Instant>,
@@ -41,18 +42,18 @@ enum Status {
     Loaded(Arc<Loaded>),
 }
 
-/// What a loaded model has.
+/// State of a loaded model.
 pub(crate) struct Loaded {
     pub(crate) settings: ModelSettings,
     pub(crate) manifest: Manifest,
-    /// Shared with the workers, the first of which brings it.
+    /// Set by the first worker, and shared with all.
     tokenizer: Arc<OnceLock<Tokenizer>>,
     scheduler: Scheduler,
 }
 
 impl Model {
-    /// Starts to load the model in a folder. A model that cannot be loaded is loaded again when its
-    /// files change.
+    /// Starts to load the model in a folder. If it cannot be loaded, tries again when its files
+    /// change.
     pub(crate) fn load(name: &str, folder: &Path, loader: Arc<Loader>) -> Arc<Self> {
         let model = Arc::new(Self {
             name: name.into(),
@@ -63,7 +64,8 @@ impl Model {
             last_used: Mutex::new(Instant::now()),
         });
         let loading = model.clone();
-        // The process ends without waiting for it; what it holds is memory and a scratch folder.
+        // The process ends without waiting for this thread, which holds only memory and a scratch
+        // folder.
         let thread = std::thread::Builder::new().name("loader".into());
         if let Err(error) = thread.spawn(move || loading.keep_loaded(&loader)) {
             model.fail(format!("the system starts no thread to load the model: {error}"));
@@ -71,17 +73,17 @@ impl Model {
         model
     }
 
-    /// Its name.
+    /// Name of the model.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The folder it was loaded from.
+    /// Folder that the model is loaded from.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Whether it can be worked with.
+    /// Whether the model can be used.
     pub(crate) fn health(&self) -> Health {
         match &*self.status() {
             Status::Loading => Health::Starting,
@@ -90,11 +92,11 @@ impl Model {
         }
     }
 
-    /// Waits until it is known whether the model can be used.
+    /// Waits until the model is loaded, or has failed to load.
     pub(crate) async fn settled(&self) -> Health {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
-            // From here on no change is missed.
+            // From here on every change is noticed.
             changed.as_mut().enable();
             match self.health() {
                 Health::Starting => changed.await,
@@ -111,7 +113,7 @@ impl Model {
         }
     }
 
-    /// Hands in a request.
+    /// Adds a request to the queue.
     pub(crate) fn submit(&self, request: Request) -> Result<UnboundedReceiver<Event>, ApiError> {
         *self.last_used() = Instant::now();
         match &*self.status() {
@@ -121,7 +123,7 @@ impl Model {
         }
     }
 
-    /// What the model is, where it is loaded.
+    /// The loaded model, if loading has succeeded.
     pub(crate) fn describe(&self) -> Option<Arc<Loaded>> {
         match &*self.status() {
             Status::Loaded(loaded) => Some(loaded.clone()),
@@ -129,17 +131,17 @@ impl Model {
         }
     }
 
-    /// When it was last asked for something.
+    /// Time of the last request.
     pub(crate) fn idle_since(&self) -> Instant {
         *self.last_used()
     }
 
-    /// Requests that wait.
+    /// Number of waiting requests.
     pub(crate) fn waiting(&self) -> usize {
         self.describe().map_or(0, |loaded| loaded.scheduler.waiting())
     }
 
-    /// Takes no more requests; those that were taken are still answered.
+    /// Refuses new requests. Accepted requests are still answered.
     pub(crate) fn close(&self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(loaded) = self.describe() {
@@ -154,8 +156,8 @@ impl Model {
         }
     }
 
-    /// Loads the model, and again whenever it turned out bad and its files changed. Returns once it
-    /// is good, or not needed any more.
+    /// Loads the model. If that fails, loads it again when its files change. Returns once the model
+    /// is loaded or closed.
     fn keep_loaded(&self, loader: &Loader) {
         loop {
             let files = Files::of(&self.folder);
@@ -215,7 +217,8 @@ impl Model {
         let tokenizer = Arc::new(OnceLock::new());
         let brought = tokenizer.clone();
         let open: Arc<OpenEngine> = Arc::new(move || {
-            // All of it, so that the scratch folder stays as long as the model may be opened again.
+            // Borrows the whole value, so that the scratch folder stays as long as the model may be
+            // opened again.
             let prepared: &PreparedModel = &prepared;
             let engine = open_bundle(&prepared.bundle, &scheduling, threads)?;
             if let Some(tokenizer) = engine.tokenizer() {
@@ -250,7 +253,7 @@ impl Model {
     }
 
     fn set(&self, status: Status) {
-        // A scheduler that is replaced closes its queue when the last request lets go of it.
+        // The replaced scheduler closes its queue when the last request releases it.
         let replaced = std::mem::replace(&mut *self.status(), status);
         if let Status::Loaded(loaded) = replaced {
             loaded.scheduler.close();
@@ -273,7 +276,7 @@ impl Loaded {
         self.tokenizer.get()
     }
 
-    /// The token with which a text begins in a summary.
+    /// The first token of a text within a summary.
     pub(crate) fn first_token(&self, text: &str) -> Result<Option<u32>, ApiError> {
         let Some(tokenizer) = self.tokenizer() else {
             return Err(being_loaded());
@@ -281,13 +284,13 @@ impl Loaded {
         Ok(tokenizer.first_target_token(text)?)
     }
 
-    /// What a document with these parameters asks of the decoder.
+    /// The demand of a document with these parameters, without its tokens.
     ///
     /// # Errors
     /// Refuses parameters that the model cannot follow.
     pub(crate) fn demand(&self, parameters: &GenerationParameters) -> Result<Demand, ApiError> {
         let config = self.settings.configure(parameters)?;
-        Ok(Demand { rows: config.rows_per_document(), longest: config.longest_history() })
+        Ok(Demand::new(&config, 0))
     }
 }
 
@@ -295,7 +298,7 @@ fn being_loaded() -> ApiError {
     ApiError::NotReady("the model is being loaded".into())
 }
 
-/// An error with its causes, in one line.
+/// An error and its causes, in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut message = error.to_string();
     let mut source = error.source();

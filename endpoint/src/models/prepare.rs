@@ -1,4 +1,4 @@
-//! How a folder becomes a bundle that workers can open.
+//! Turns a folder into a bundle that workers can open.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,32 @@ use crate::metrics::Metrics;
 use crate::scheduler::Engine;
 use crate::settings::{Check, SchedulingSettings};
 
-/// Any error, as foreign code returns it.
+/// Any error, for implementations outside of this crate.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes a bundle of a model folder: finds the one in it, or exports the checkpoint in it.
+/// Makes a bundle of a model folder: finds one in it, or exports the checkpoint in it.
 ///
-/// The binary hands one in, so that this crate knows nothing of checkpoints.
+/// The caller of the server implements it, so that this crate does not depend on the export.
 pub trait PrepareModel: Send + Sync {
-    /// Prepares the model in this folder, which may be read-only. May take minutes; `stop` asks it
+    /// Prepares the model in this folder, which may be read-only. May take minutes. `stop` asks it
     /// to give up.
     ///
     /// # Errors
-    /// Says why there is no model to be had of the folder.
+    /// If the folder has no usable model.
     fn prepare(&self, folder: &Path, stop: &AtomicBool) -> Result<PreparedModel, BoxError>;
 }
 
 /// A bundle that can be opened.
 #[derive(Debug)]
 pub struct PreparedModel {
-    /// Its folder.
+    /// Folder of the bundle.
     pub bundle: PathBuf,
-    /// The folder around it, where the bundle was made for this server; removed with the model.
+    /// Temporary folder of the bundle, if it was made for this server. It is removed with the
+    /// model.
     pub scratch: Option<BundleFolder>,
 }
 
-/// What every model is loaded with.
+/// Settings that all models are loaded with.
 pub(crate) struct Loader {
     pub(crate) prepare: Arc<dyn PrepareModel>,
     pub(crate) scheduling: SchedulingSettings,
@@ -45,7 +46,8 @@ pub(crate) struct Loader {
     pub(crate) open: OpenBundle,
 }
 
-/// Opens the bundle in a folder for one worker with so many threads; [`summarizer`] does.
+/// Opens the bundle in a folder for one worker with this number of threads. [`summarizer`] is the
+/// implementation.
 pub(crate) type OpenBundle =
     fn(&Path, &SchedulingSettings, NonZeroUsize) -> Result<Box<dyn Engine>, BoxError>;
 

@@ -1,4 +1,4 @@
-//! Multi-model endpoints: models that come and go through `/models`.
+//! Multi-model endpoints: models that are loaded and unloaded through `/models`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,15 +13,14 @@ use crate::error::ApiError;
 use crate::scheduler::Health;
 use crate::settings::MultiModelSettings;
 
-/// Bytes of memory for each byte of a model's files: the weights, and their copy in the layout that
-/// multiplies fastest.
+/// Memory in bytes per byte of a model's files: the weights, and their copy in the packed layout.
 const MEMORY_PER_BYTE: u64 = 2;
 
-/// The models.
+/// All models.
 pub(crate) struct Registry {
     loader: Arc<Loader>,
     folders: ModelFolders,
-    /// Bytes that all models may take together.
+    /// Memory limit of all models together, in bytes.
     budget: u64,
     models: Mutex<BTreeMap<String, Entry>>,
 }
@@ -45,7 +44,7 @@ impl Registry {
         }
     }
 
-    /// Starts to load the model at a URL. Models that were not used for longest make room where
+    /// Starts to load the model at a URL. Unloads the least recently used models if memory is
     /// needed. Blocks while the folder is read.
     pub(crate) fn load(&self, name: &str, url: &str) -> Result<Arc<Model>, ApiError> {
         if name.trim().is_empty() {
@@ -54,7 +53,7 @@ impl Registry {
         self.admit(name, &self.folders.of_url(url)?)
     }
 
-    /// A loaded model, or one of the folder that SageMaker would load by itself. Blocks while the
+    /// A loaded model, or one in the folder that SageMaker would load by itself. Blocks while the
     /// folder is read.
     pub(crate) fn find_or_load(&self, name: &str) -> Result<Arc<Model>, ApiError> {
         if let Ok(model) = self.find(name) {
@@ -63,19 +62,19 @@ impl Registry {
         let (name, folder) =
             self.folders.of_name(name).ok_or_else(|| ApiError::NoSuchModel(name.into()))?;
         match self.admit(&name, &folder) {
-            // It is loaded already, or another request was faster.
+            // The model is loaded already, or another request loaded it first.
             Err(ApiError::ModelExists(_)) => self.find(&name),
             result => result,
         }
     }
 
-    /// Waits until a model can be used. One that cannot be loaded leaves.
+    /// Waits until a model can be used. Removes a model that cannot be loaded.
     pub(crate) async fn settled(&self, model: Arc<Model>) -> Result<Arc<Model>, ApiError> {
         let Health::Failed(reason) = model.settled().await else {
             return Ok(model);
         };
         let mut models = self.models();
-        // It may be another of that name by now.
+        // The name may belong to another model by now.
         let entry = models.get(model.name());
         if entry.is_some_and(|entry| Arc::ptr_eq(&entry.model, &model)) {
             models.remove(model.name());
@@ -85,7 +84,7 @@ impl Registry {
         Err(ApiError::ModelFailed(reason))
     }
 
-    /// Starts to load a model where it fits into memory.
+    /// Starts to load a model if it fits into memory.
     fn admit(&self, name: &str, folder: &Path) -> Result<Arc<Model>, ApiError> {
         let size = folder_size(folder).map_err(|error| {
             ApiError::BadRequest(format!("cannot read '{}': {error}", folder.display()))
@@ -106,7 +105,7 @@ impl Registry {
                 .filter(|(_, entry)| entry.is_idle())
                 .min_by_key(|(_, entry)| entry.model.idle_since())
                 .map(|(name, _)| name.clone());
-            // Nothing is unloaded for a model that would not fit anyway.
+            // Unloads nothing if the new model would not fit anyway.
             let Some(idle) = idle.filter(|_| needed <= self.budget) else {
                 return Err(ApiError::OutOfMemory {
                     name: name.into(),
@@ -133,13 +132,13 @@ impl Registry {
         entry.map(|entry| entry.model.clone()).ok_or_else(|| ApiError::NoSuchModel(name.into()))
     }
 
-    /// Unloads a model; requests that it took are still answered.
+    /// Unloads a model. Requests that it has accepted are still answered.
     pub(crate) fn unload(&self, name: &str) -> Result<(), ApiError> {
         let entry = self.models().remove(name);
         entry.map(|entry| entry.model.close()).ok_or_else(|| ApiError::NoSuchModel(name.into()))
     }
 
-    /// All models, by name.
+    /// All models, sorted by name.
     pub(crate) fn all(&self) -> Vec<Arc<Model>> {
         self.models().values().map(|entry| entry.model.clone()).collect()
     }
@@ -150,7 +149,7 @@ impl Registry {
 }
 
 impl Entry {
-    /// Whether it can be unloaded: loaded, and nobody waits for it.
+    /// Whether the model can be unloaded: it is loaded, and no request waits for it.
     fn is_idle(&self) -> bool {
         self.model.health() != Health::Starting && self.model.waiting() == 0
     }

@@ -1,11 +1,11 @@
-/** A line over 0.5 to 1.5, from zero up: a cut axis would make small differences look large. */
+/** Line charts. The axis begins at zero: a cut axis would make small differences look large. */
 
 import { makeSvg } from "./dom.js";
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [48, 468, 12, 186];
 const [FIRST, LAST] = [0.5, 1.5];
 
-/** Draws points {x, y, low, high}; `low` to `high` is the range of what `y` is the median of. */
+/** Draws points {x, y, low, high}: `y` is the median of values from `low` to `high`. */
 export function plot(svg, points, unit) {
   const highest = roundUp(1.05 * Math.max(1, ...points.map(({ y, high = y }) => high)));
   const across = (x) => LEFT + ((x - FIRST) / (LAST - FIRST)) * (RIGHT - LEFT);

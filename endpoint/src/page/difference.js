@@ -1,16 +1,16 @@
-/** What is different between two texts, by words. */
+/** The difference between two texts, by words. */
 
-/** Words of a text, each with the blanks behind it. */
+/** Words of a text, each with the blanks after it. */
 const split = (text) => text.match(/\S+\s*/g) ?? [];
 
 /**
- * The way from one text to another: [{kind: "same" | "removed" | "added", text}], by a longest
- * common subsequence of words.
+ * The changes from one text to another, from a longest common subsequence of words:
+ * [{kind: "same" | "removed" | "added", text}].
  */
 export function difference(before, after) {
   const [a, b] = [split(before), split(after)];
   const [as, bs] = [a.map((word) => word.trim()), b.map((word) => word.trim())];
-  // lengths[i][j]: words that a from i and b from j have in common.
+  // lengths[i][j]: length of the common subsequence of a from i and b from j.
   const lengths = Array.from({ length: a.length + 1 }, () => new Uint32Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i -= 1) {
     for (let j = b.length - 1; j >= 0; j -= 1) {

@@ -1,4 +1,4 @@
-/** Making and finding elements. */
+/** Creates and finds elements. */
 
 export const find = (id) => document.getElementById(id);
 

@@ -1,8 +1,8 @@
-/** Summaries of earlier, kept in the browser. */
+/** Earlier summaries, stored in the browser. */
 
 const KEY = "epitome.history";
 const MAX_ENTRIES = 30;
-/** Characters of a text that are kept: the browser gives a page about five million in all. */
+/** Stored characters of a text. The browser gives a page about five million in all. */
 const MAX_TEXT = 200000;
 
 export function entries() {
@@ -25,7 +25,7 @@ export function keep(entry) {
       localStorage.setItem(KEY, JSON.stringify(all));
       return;
     } catch (error) {
-      // The browser has no more room, or keeps nothing for this page at all.
+      // The storage is full, or the browser stores nothing for this page.
       if (error.name !== "QuotaExceededError") {
         return;
       }
@@ -38,6 +38,6 @@ export function forget() {
   try {
     localStorage.removeItem(KEY);
   } catch {
-    // Nothing was kept.
+    // Nothing was stored.
   }
 }

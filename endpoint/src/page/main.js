@@ -1,4 +1,4 @@
-/** The page: what happens when. */
+/** The main module, which connects the parts of the page. */
 
 import { button, find, make } from "./dom.js";
 import * as history from "./history.js";
@@ -9,10 +9,10 @@ import { Settings } from "./settings.js";
 import { Source } from "./source.js";
 import { countWords, duration, plural, sleep } from "./words.js";
 
-/** How often a server that is not ready, or gone, is asked again. */
+/** Time between two requests to a server that is not ready, or gone. */
 const RETRY = 1000;
 const START_AGAIN = "Start it again where you started it, and this page goes on.";
-/** Below this width the summary stands under the text. */
+/** Width below which the summary is under the text. */
 const NARROW = "(max-width: 62rem)";
 
 const COLUMNS = ["a", "b"];
@@ -20,9 +20,9 @@ const settings = Object.fromEntries(COLUMNS.map((column) =>
   [column, new Settings(document.querySelector(`fieldset[data-column="${column}"]`), markStale)]));
 const results = Object.fromEntries(COLUMNS.map((column) => [column, new Result(column)]));
 const source = new Source({ changed: markStale, say });
-/** What the server said of itself. */
+/** The description of the server. */
 let server = { backend: "local", models: [] };
-/** Set while requests are under way; aborting it cancels them, on the server too. */
+/** Set while requests are running. Aborting it also cancels them on the server. */
 let running = null;
 
 function say(message, isError = false) {
@@ -37,15 +37,15 @@ function trouble(...parts) {
 
 const isComparing = () => find("compare").checked;
 const columns = () => (isComparing() ? COLUMNS : ["a"]);
-/** The name that requests carry, where they carry one. */
+/** The model name of requests, if they have one. */
 const target = (model) => (server.named ? model?.name : null);
 
-/** Marks the summaries that do not answer what is asked for now. */
+/** Marks the summaries of other texts or settings than the current ones. */
 function markStale() {
   COLUMNS.forEach((column) => results[column].compareWith(question(column)));
 }
 
-/** Waits for the server's model, and shows what it is. */
+/** Waits for the server's model, and shows its description. */
 async function meetServer() {
   for (;;) {
     try {
@@ -102,7 +102,7 @@ function showNoModel(reason) {
   }
 }
 
-/** Runs one piece of work at a time, with the buttons to match. */
+/** Runs one task at a time, and updates the buttons. */
 async function work(task) {
   if (running || !find("form").reportValidity()) {
     return;
@@ -128,7 +128,7 @@ async function work(task) {
   }
 }
 
-/** Takes the message away once the server is back. */
+/** Removes the message once the server is back. */
 async function waitForServer() {
   for (;;) {
     await sleep(RETRY);
@@ -138,12 +138,12 @@ async function waitForServer() {
         return say("The server is back.");
       }
     } catch {
-      // Not yet.
+      // The server is not back yet.
     }
   }
 }
 
-/** What a column asks for. */
+/** The request of a column. */
 function question(column) {
   const { model, parameters } = settings[column];
   if (readsParts()) {
@@ -165,12 +165,12 @@ async function summarizeColumns(signal) {
   columns().forEach((column) => results[column].start(settings[column].model?.name));
   showResults();
   const times = [];
-  // One after the other: side by side they would share the processor.
+  // One after the other, because they would share the processor.
   for (const column of columns()) {
     const asked = question(column);
     const call = {
       model: target(asked.model), text: asked.text, parameters: asked.parameters, signal,
-      // Elsewhere only greedy search is sure to come in pieces, and not every container can.
+      // Other endpoints stream only greedy search, and some containers cannot stream.
       stream: server.backend === "local" || settings[column].beams === 1,
     };
     const result = await summarizeEither(call, (text) => results[column].progress(text));
@@ -183,7 +183,7 @@ async function summarizeColumns(signal) {
   remember();
 }
 
-/** Asks for a stream, and for the whole where the container has no streams. */
+/** Requests a stream, or the whole summary if the container cannot stream. */
 async function summarizeEither(call, piece) {
   try {
     return await summarize(call, piece);
@@ -239,7 +239,7 @@ function showHistory() {
   }));
 }
 
-/** Shows an entry of the history as it was. */
+/** Shows an entry of the history. */
 function recall(entry) {
   source.set(entry.text, entry.file);
   find("compare").checked = entry.results.length > 1;

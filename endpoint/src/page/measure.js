@@ -1,4 +1,4 @@
-/** What length_penalty changes: runs at several values, interleaved, and drawn with their range. */
+/** Measures the effect of length_penalty: interleaved runs at several values. */
 
 import { find, make } from "./dom.js";
 import { plot } from "./chart.js";
@@ -7,20 +7,20 @@ import { duration, plural } from "./words.js";
 
 const PENALTIES = [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5];
 const ROUNDS = 3;
-/** What chi square of ten degrees of freedom exceeds in 1% of all cases. */
+/** The 99th percentile of chi square with ten degrees of freedom. */
 const CHI_SQUARE = 23.21;
 
-/** Measures and draws; `say` tells how far it is. */
+/** Measures and draws; `say` reports the progress. */
 export async function measure({ model, text, parameters, beams, signal }, say) {
   const points = PENALTIES.map((penalty) => ({ penalty, times: [], tokens: null, summary: "" }));
   find("chart").hidden = false;
   find("chart-words").textContent = "";
   const one = (penalty) =>
     summarize({ model, text, parameters: { ...parameters, length_penalty: penalty }, signal });
-  // The first run fills caches, and counts for nothing.
+  // The first run fills caches, and is not counted.
   await one(PENALTIES[0]);
   for (let round = 0; round < ROUNDS; round += 1) {
-    // Each round goes through all values, so that a slow moment of the machine hits all alike.
+    // Each round has all values, so that a slow moment of the machine affects them equally.
     for (const point of points) {
       const penalty = point.penalty.toFixed(1);
       say(`Measuring: round ${round + 1} of ${ROUNDS}, length_penalty ${penalty} …`);
@@ -38,8 +38,8 @@ const least = (values) => Math.min(...values);
 const most = (values) => Math.max(...values);
 
 /**
- * Whether the times differ by more than chance has it, by Friedman's test at 1%: within each round
- * the values are ranked by their time, so that a slow round counts no more than others.
+ * Whether the times differ significantly, by Friedman's test at 1%. Within each round the values
+ * are ranked by their time, so that a slow round has no more weight than others.
  */
 export function timesDiffer(points) {
   const rounds = Math.min(...points.map(({ times }) => times.length));
@@ -55,7 +55,7 @@ export function timesDiffer(points) {
   return statistic > CHI_SQUARE;
 }
 
-/** What was measured, in words. */
+/** The result in words. */
 export function inWords(points, beams) {
   const summaries = new Set(points.map(({ summary }) => summary));
   const all = points.flatMap(({ times }) => times);

@@ -1,4 +1,4 @@
-//! The page at `/`: files in the binary, and nothing from elsewhere.
+//! The page at `/`. All its files are in the binary, and nothing is loaded from elsewhere.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONT
 
 use crate::app::App;
 
-/// Where all files of the page but its beginning lie.
+/// Path of all files of the page, except the HTML.
 pub(crate) const FOLDER: &str = "/page/";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Nothing is loaded from another place, and no other page shows this one in a frame.
+/// Allows only files of this server, and no frames of other pages.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 

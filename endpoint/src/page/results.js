@@ -1,4 +1,4 @@
-/** The summaries: as they come, what they cost, and what can be done with them. */
+/** The summaries, their facts, and buttons to copy, download and share them. */
 
 import { button, find, make } from "./dom.js";
 import { difference } from "./difference.js";
@@ -29,7 +29,7 @@ export class Result {
     this.shown = null;
   }
 
-  /** Makes room for a summary that is on its way. */
+  /** Prepares for a new summary. */
   start(model) {
     this.shown = null;
     this.article.hidden = false;
@@ -42,12 +42,12 @@ export class Result {
     this.markStale(false);
   }
 
-  /** Shows the part that is there. */
+  /** Shows the text so far. */
   progress(text) {
     this.text.textContent = text;
   }
 
-  /** Shows a finished summary: its text, how it came about, and what was asked. */
+  /** Shows a finished summary: its text, its facts, and its request. */
   show(result, asked) {
     this.shown = { result, asked };
     this.article.hidden = false;
@@ -76,14 +76,14 @@ export class Result {
     this.article.classList.remove("busy");
   }
 
-  /** Takes away what never became a summary. */
+  /** Removes an unfinished summary. */
   stop() {
     if (!this.shown) {
       this.hide();
     }
   }
 
-  /** Marks a summary of something else than what is asked for now. */
+  /** Marks a summary of another text or of other settings than the current ones. */
   compareWith(asked) {
     const made = ({ text, parameters, model }) => JSON.stringify([text, parameters, model?.name]);
     this.markStale(this.shown !== null && made(this.shown.asked) !== made(asked));
@@ -122,7 +122,7 @@ function readInWords({ words, words_read: read, parts }) {
 }
 
 function parametersInWords(parameters) {
-  // How a long text is read is said apart.
+  // The parameters for long texts are shown separately.
   const set = Object.entries(parameters).filter(([name]) => name !== "long")
     .map(([name, value]) => `${name} ${value}`);
   return set.join(", ") || "the model’s own settings";
@@ -130,7 +130,7 @@ function parametersInWords(parameters) {
 
 let announce = () => {};
 
-/** Sets up the dialog; `say` tells the user what was done. */
+/** Sets up the dialog; `say` shows a message to the user. */
 export function listen(say) {
   announce = say;
   find("share-close").addEventListener("click", () => find("share").close());
@@ -149,7 +149,7 @@ async function copy(text, done) {
   }
 }
 
-/** Shows what changes from A to B; says so where nothing does. */
+/** Shows the changes from A to B, or says that there are none. */
 export function compare(a, b) {
   const section = find("difference");
   section.hidden = !(a.shown && b.shown);

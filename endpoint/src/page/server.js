@@ -1,10 +1,10 @@
-/** What the page asks the server. Every failure is an Error whose message a person understands. */
+/** Requests to the server. Every failure is an Error with a message for people. */
 
 import { readEvents } from "./events.js";
 
 const TARGET = "X-Amzn-SageMaker-Target-Model";
 
-/** The key of a server that asks for one, as long as the page is open. */
+/** The API key, stored as long as the page is open. */
 let key = null;
 
 /** The server cannot be reached. */
@@ -14,7 +14,7 @@ export class Gone extends Error {
   }
 }
 
-/** Fetches, with the key where the server asks for one. */
+/** Fetches, with the API key if the server requires one. */
 async function ask(path, options = {}) {
   for (;;) {
     const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
@@ -41,7 +41,7 @@ async function refusal(response) {
   return failure;
 }
 
-/** The models or endpoints, and what the server can do. */
+/** The models or endpoints, and the abilities of the server. */
 export async function describe() {
   const response = await ask("info");
   if (!response.ok) {
@@ -50,7 +50,7 @@ export async function describe() {
   return response.json();
 }
 
-/** Why the server cannot answer yet, in its own words; null when it can. */
+/** The server's reason why it is not ready; null if it is. */
 export async function notReady() {
   const response = await ask("ping");
   return response.ok ? null : (await response.json()).message;
@@ -58,7 +58,7 @@ export async function notReady() {
 
 const named = (model) => (model ? { [TARGET]: model } : {});
 
-/** How a text fits into the model: {tokens, more, window}, or null where nobody knows. */
+/** Token counts of a text: {tokens, more, window}, or null if the tokenizer is unknown. */
 export async function countTokens(model, text, signal) {
   const headers = { "Content-Type": "text/plain", ...named(model) };
   const response = await ask("tokens", { method: "POST", headers, body: text, signal });
@@ -78,14 +78,13 @@ export async function readFile(file, signal) {
   return (await response.json()).documents;
 }
 
-/** The request that `summarize` sends, for those who show it. */
+/** The request that `summarize` sends, for showing it. */
 export function request(text, parameters) {
   return { inputs: text, parameters };
 }
 
 /**
- * A summary. `piece` gets the text as it comes, where it comes in pieces. The time is what the
- * user waits.
+ * Requests a summary. `piece` receives the text of a stream. The time is the user's waiting time.
  */
 export async function summarize({ model, text, parameters, stream, signal }, piece = () => {}) {
   const start = performance.now();
@@ -127,7 +126,7 @@ function plain(response, body) {
   };
 }
 
-/** What was read of a long text: {words, words_read, parts}. */
+/** The read part of a long text: {words, words_read, parts}. */
 function readHeader(header) {
   const pairs = (header ?? "").split(",").map((pair) => pair.trim().split("="));
   const read = Object.fromEntries(pairs.map(([name, value]) => [name, Number(value)]));

@@ -1,12 +1,12 @@
-/** The settings of one summary: its model, its length, and what generation goes by. */
+/** The settings of one summary: its model, its length, and generation parameters. */
 
 import { button, make } from "./dom.js";
 
-/** transformers' default, where the model is elsewhere and says nothing of its own. */
+/** transformers' default, for endpoints that do not tell their own. */
 const LENGTH_PENALTY = 1;
-/** What short and long take from and add to the model's own length_penalty. */
+/** Difference between the length_penalty of short or long summaries and the model's own. */
 const PENALTY_STEP = 0.5;
-/** With one beam there are no candidates to weigh. */
+/** Explains that length_penalty needs several beams. */
 const BEAMS_TO_WEIGH = 4;
 
 const LENGTHS = ["short", "medium", "long"];
@@ -17,7 +17,7 @@ const FIELDS = [
   { name: "max_length", label: "Most tokens", step: 1, min: 1 },
 ];
 
-/** What a length asks for, beside the model's own settings. Medium is the model's own. */
+/** Parameters of a length. Medium uses the model's own. */
 export function parametersOfLength(length, defaults) {
   if (length === "medium") {
     return {};
@@ -80,7 +80,7 @@ export class Settings {
       this.changed();
     });
     this.lengths.addEventListener("change", () => this.#show());
-    // A field that was emptied shows the model's own again.
+    // An empty field shows the model's own value.
     this.fieldset.addEventListener("change", () => this.#show(false));
     for (const [name, input] of Object.entries(this.inputs)) {
       input.addEventListener("input", () => {
@@ -107,7 +107,7 @@ export class Settings {
     return this.lengths.querySelector(":checked").value;
   }
 
-  /** The parameters to send: the length's, and over them what was touched. */
+  /** The parameters to send: those of the length, overridden by changed fields. */
   get parameters() {
     const parameters = parametersOfLength(this.length, this.defaults);
     for (const name of this.touched) {
@@ -116,7 +116,7 @@ export class Settings {
     return parameters;
   }
 
-  /** Beams of the search; null where the model is elsewhere and says nothing. */
+  /** Beams of the search; null if an endpoint does not tell them. */
   get beams() {
     return this.parameters.num_beams ?? this.defaults.num_beams ?? (this.isKnown ? 1 : null);
   }
@@ -126,7 +126,7 @@ export class Settings {
     return this.model?.generation_defaults !== undefined;
   }
 
-  /** Takes settings of an earlier summary. */
+  /** Restores the settings of an earlier summary. */
   restore({ model, length, touched }) {
     const index = this.models.findIndex(({ name }) => name === model);
     if (index >= 0) {
@@ -144,7 +144,7 @@ export class Settings {
     this.#show(false);
   }
 
-  /** What `restore` takes. */
+  /** The settings in the form that `restore` takes. */
   save() {
     const values = [...this.touched].map((name) => [name, this.inputs[name].value]);
     const touched = Object.fromEntries(values);

@@ -1,4 +1,4 @@
-/** The same summary elsewhere: as a call of curl, and as a command. */
+/** The request of a summary as a call of curl, and as a command. */
 
 import { request } from "./server.js";
 

@@ -1,18 +1,18 @@
-/** The text: pasted, dropped, picked or an example; its size, and how it fits into the model. */
+/** The text (pasted, dropped, opened or an example), its size and its token counts. */
 
 import { find, make } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
 import { countTokens, readFile } from "./server.js";
 import { countWords, percent, plural } from "./words.js";
 
-/** Time without a key before tokens are counted. */
+/** Pause in typing before tokens are counted. */
 const PAUSE = 350;
-/** Characters of a text whose tokens are counted, as the server does. */
+/** Largest number of characters whose tokens are counted, as on the server. */
 const MAX_COUNTED = 3000000;
 const NO_TEXT = "That file cannot be opened here: paste its text.";
 
 export class Source {
-  /** `changed` is called when the text changes, `say` with what the user should know. */
+  /** `changed` is called when the text changes, and `say` with messages for the user. */
   constructor({ changed, say }) {
     this.changed = changed;
     this.say = say;
@@ -34,7 +34,7 @@ export class Source {
     this.#edited();
   }
 
-  /** Whether the server reads files; where it does not, the browser reads plain text. */
+  /** Whether the server reads files. Otherwise the browser reads plain text. */
   allow(reads, countsFor) {
     this.reads = reads;
     this.model = countsFor;
@@ -107,7 +107,7 @@ export class Source {
     }
   }
 
-  /** Offers the documents of a file, where it has several. */
+  /** Offers the documents of a file, if it has several. */
   #offer(documents) {
     this.documents = documents;
     const label = ({ title }, index) => title ?? `${index + 1} of ${documents.length}`;
@@ -128,7 +128,7 @@ export class Source {
     this.#count();
   }
 
-  /** Says how large the text is: words at once, tokens after a pause. */
+  /** Shows the size of the text: words at once, tokens after a pause. */
   #count() {
     clearTimeout(this.pause);
     this.counting?.abort();
@@ -147,13 +147,13 @@ export class Source {
           find("size").textContent = `${words}, ${inWindow(count, model.parts)}`;
         }
       } catch {
-        // It was stopped, or the server is gone: whoever summarizes is told.
+        // It was stopped, or the server is gone, which the next summary reports.
       }
     }, PAUSE);
   }
 }
 
-/** How tokens fit into what the model reads. */
+/** Describes the token count, compared with the model's window. */
 export function inWindow({ tokens, more, window, parts }, readsParts) {
   const all = `${more ? "more than " : ""}${tokens.toLocaleString("en")}`;
   if (tokens <= window && !more) {

@@ -1,4 +1,4 @@
-/** Numbers and small pieces of text, as a person reads them. */
+/** Numbers and short texts for people. */
 
 export const countWords = (text) => (text.trim() ? text.trim().split(/\s+/).length : 0);
 
@@ -15,7 +15,7 @@ export function duration(milliseconds) {
   return `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
-/** A share in percent, never 0 for a part that is there. */
+/** A share in percent, which is 0 only for an empty part. */
 export function percent(part, whole) {
   const share = (100 * part) / whole;
   return share < 1 ? "less than 1%" : `${Math.round(share)}%`;

@@ -1,4 +1,4 @@
-//! What a worker drives: the [`Summarizer`], or a fake of the tests.
+//! The interface of a model to its worker: the [`Summarizer`] implements it, and a fake in tests.
 
 use epitome_runtime::summarizer::Texts;
 use epitome_runtime::tokenizer::Tokenizer;
@@ -6,10 +6,10 @@ use epitome_runtime::{GenerationParameters, LongDocument, LongOptions, Progress,
 
 /// Summarizes documents; owned by one worker.
 pub(crate) trait Engine {
-    /// Summarizes texts until none waits, each as it would be alone.
+    /// Summarizes texts until none waits.
     ///
     /// # Errors
-    /// Where the texts that run cannot go on.
+    /// If a decoder step fails, so that the running texts cannot go on.
     fn run(&mut self, texts: &mut dyn Texts) -> epitome_runtime::Result<()>;
 
     /// Summarizes a text of any length.
@@ -21,7 +21,7 @@ pub(crate) trait Engine {
         progress: &mut dyn Progress,
     ) -> epitome_runtime::Result<()>;
 
-    /// Turns text into tokens and back, where the engine can.
+    /// The tokenizer of the model, if there is one.
     fn tokenizer(&self) -> Option<&Tokenizer>;
 }
 
@@ -45,6 +45,6 @@ impl Engine for Summarizer {
     }
 }
 
-/// Opens an engine: at the start of a worker, and again after a panic.
+/// Opens an engine, at the start of a worker and again after a panic.
 pub(crate) type OpenEngine =
     dyn Fn() -> Result<Box<dyn Engine>, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;

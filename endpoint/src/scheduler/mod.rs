@@ -1,14 +1,15 @@
-//! Requests wait in a bounded queue. Worker threads, each with a model of its own, summarize their
-//! documents: each joins those that run as soon as it is encoded, and leaves when it is finished.
+//! Requests wait in a bounded queue. Worker threads, each with its own model, summarize their
+//! documents. A document joins the running ones as soon as it is encoded, and leaves when it is
+//! finished.
 //!
-//! * `engine`: what a worker drives.
-//! * `request`: what is asked, and what is reported.
-//! * `queue`: who waits, and whose turn is next.
-//! * `state`: what the workers share.
-//! * `worker`: the thread; survives panics by opening the model again.
+//! * `engine`: the interface of a model to its worker.
+//! * `request`: requests, and the events that workers report.
+//! * `queue`: the waiting requests, and the order of their documents.
+//! * `state`: the state that all workers share.
+//! * `worker`: the thread; after a panic it opens the model again.
 //!
-//! Who waits holds the receiving end of a channel. Dropping it cancels the request: workers look
-//! before each decoder step.
+//! A client holds the receiving end of a channel. Dropping it cancels the request: workers check
+//! the channel before each decoder step.
 
 mod engine;
 mod queue;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 pub(crate) use engine::{Engine, OpenEngine};
 use queue::Queue;
 use request::QueuedRequest;
-pub(crate) use request::{Demand, Document, Event, Job, JobParameters, Request, Token, key};
+pub(crate) use request::{Document, DocumentParameters, Event, Group, Request, Token, key};
 pub(crate) use state::Health;
 use state::State;
 pub(crate) use worker::panic_message;
@@ -44,11 +45,11 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts the workers; each opens an engine of its own. `changed` is told of each change of the
+    /// Starts the workers; each opens its own engine. `changed` is notified of each change of the
     /// health.
     ///
     /// # Errors
-    /// Where the system starts no thread.
+    /// If the system starts no thread.
     pub(crate) fn start(
         settings: &SchedulingSettings,
         workers: NonZeroUsize,
@@ -74,10 +75,10 @@ impl Scheduler {
         Ok(Self { state, threads: Mutex::new(threads) })
     }
 
-    /// Hands in a request; reports come out of the channel.
+    /// Adds a request to the queue, and returns the receiver of its events.
     ///
     /// # Errors
-    /// Where it does not fit into the queue, or no worker works.
+    /// If the request does not fit into the queue, or no worker runs.
     pub(crate) fn submit(&self, request: Request) -> Result<UnboundedReceiver<Event>, ApiError> {
         if let Health::Failed(reason) = self.health() {
             return Err(ApiError::NotReady(reason));
@@ -88,17 +89,17 @@ impl Scheduler {
         Ok(receiver)
     }
 
-    /// Whether documents are worked on.
+    /// Health of the workers.
     pub(crate) fn health(&self) -> Health {
         self.state.health()
     }
 
-    /// Requests that wait.
+    /// Number of waiting requests.
     pub(crate) fn waiting(&self) -> usize {
         self.state.queue.len()
     }
 
-    /// Takes no more requests; those that were taken are still worked on.
+    /// Takes no more requests. Waiting requests are still served.
     pub(crate) fn close(&self) {
         self.state.queue.close();
     }
@@ -108,7 +109,7 @@ impl Scheduler {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A worker catches every panic of the work; one beyond that is in the log already.
+            // A worker catches and logs every panic.
             let _ = thread.join();
         }
     }

@@ -1,26 +1,29 @@
-//! The bounded queue, and whose turn is next.
+//! The bounded queue of requests, and the order of their documents.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::request::{Demand, QueuedRequest, Request, RequestId, TakenDocument};
+use epitome_runtime::batching::Demand;
+
+use super::request::{QueuedRequest, Request, RequestId, TakenDocument};
 use crate::error::ApiError;
 use crate::settings::SchedulingSettings;
 
-/// A request of more than this part of the queue's rows counts as this part only, and such requests
-/// together fill at most half of the queue. They are worked on in turns with the others.
+/// A request is large if it has more than `1 / LARGE_SHARE` of the queue's rows. It counts as that
+/// share only, and large requests together fill at most half of the queue: they take turns with
+/// other requests, so they do not delay them by all their rows.
 const LARGE_SHARE: usize = 4;
-/// Weight of the newest document in the time that a document takes.
+/// Weight of the newest document in the moving average of the time per document.
 const SMOOTHING: f64 = 0.1;
 
 /// Requests that wait for a worker.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Requests that may wait.
+    /// Maximum number of waiting requests.
     max_requests: usize,
-    /// Rows that may wait.
+    /// Maximum number of waiting rows.
     max_rows: usize,
 }
 
@@ -28,21 +31,22 @@ pub(super) struct Queue {
 struct State {
     requests: VecDeque<QueuedRequest>,
     closed: bool,
-    /// Workers that wait for documents.
+    /// Number of workers that wait for documents.
     idle: usize,
-    pace: Pace,
+    throughput: Throughput,
 }
 
-/// How quickly documents are finished, by all workers together.
+/// Throughput of all workers together.
 #[derive(Default)]
-struct Pace {
-    /// Moving average of the seconds from one to the next while there is work.
+struct Throughput {
+    /// Moving average of the seconds between finished documents, without idle time.
     seconds: Option<f64>,
+    /// When the last document was finished.
     last: Option<Instant>,
 }
 
-impl Pace {
-    /// A document is finished that a worker took then.
+impl Throughput {
+    /// Records that a document is finished, which a worker took at `taken`.
     fn finished(&mut self, taken: Instant) {
         let since = self.last.map_or(taken, |last| last.max(taken));
         let new = since.elapsed().as_secs_f64();
@@ -51,24 +55,24 @@ impl Pace {
     }
 }
 
-/// The document whose turn is next.
+/// The next document in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Front {
+pub(super) struct NextDocument {
     pub(super) demand: Demand,
-    pub(super) bytes: usize,
-    /// Whether it is read by parts where it is long. It runs alone then, whatever its length.
+    /// Whether the document has options for long documents. It then runs alone, whatever its
+    /// length.
     pub(super) long: bool,
-    /// The request it belongs to, where no other waits and it is answered as a whole.
+    /// The request of the document, if it is the only waiting request and is not streamed.
     pub(super) only: Option<RequestId>,
 }
 
-impl Front {
-    /// Whether it can be taken in place of another.
+impl NextDocument {
+    /// Whether the document can be taken instead of `other`.
     fn fits(&self, other: &Self) -> bool {
         self.long == other.long
             && self.demand.rows <= other.demand.rows
+            && self.demand.tokens <= other.demand.tokens
             && self.demand.longest <= other.demand.longest
-            && self.bytes <= other.bytes
     }
 }
 
@@ -82,7 +86,7 @@ impl Queue {
         }
     }
 
-    /// Whether a request of this many rows can be taken at all.
+    /// Checks that the rows of a request fit an empty queue.
     pub(super) fn check(&self, request: &Request) -> Result<(), ApiError> {
         let rows = request.rows();
         if rows > self.max_rows {
@@ -94,7 +98,7 @@ impl Queue {
     /// Adds a request.
     ///
     /// # Errors
-    /// [`ApiError::Overloaded`] where it does not fit. An empty queue takes every request.
+    /// [`ApiError::Overloaded`] if the request does not fit. An empty queue takes every request.
     pub(super) fn push(&self, request: QueuedRequest) -> Result<(), ApiError> {
         let mut state = self.lock();
         if state.closed {
@@ -116,25 +120,25 @@ impl Queue {
         let charged = |request: &QueuedRequest| request.rows().min(share);
         let waiting = state.requests.len();
         let rows: usize = state.requests.iter().map(charged).sum();
-        let room = if request.rows() > share { self.max_rows / 2 } else { self.max_rows };
-        waiting == 0 || (waiting < self.max_requests && rows + charged(request) <= room)
+        let max_rows = if request.rows() > share { self.max_rows / 2 } else { self.max_rows };
+        waiting == 0 || (waiting < self.max_requests && rows + charged(request) <= max_rows)
     }
 
     fn overloaded(&self, state: &State) -> ApiError {
         let documents: usize = state.requests.iter().map(QueuedRequest::documents).sum();
-        let seconds = state.pace.seconds.unwrap_or(0.0) * documents as f64;
+        let seconds = state.throughput.seconds.unwrap_or(0.0) * documents as f64;
         ApiError::Overloaded {
             waiting: state.requests.len(),
             retry_after: Duration::from_secs_f64(seconds.clamp(1.0, 60.0).ceil()),
         }
     }
 
-    /// Waits until documents wait: the next of them. `None` once the queue is closed and empty.
-    pub(super) fn wait(&self) -> Option<Front> {
+    /// Waits for a document, and returns the next one. `None` if the queue is closed and empty.
+    pub(super) fn wait(&self) -> Option<NextDocument> {
         let mut state = self.lock();
         loop {
-            if let Some(front) = front(&mut state) {
-                return Some(front);
+            if let Some(next) = next_document(&mut state) {
+                return Some(next);
             }
             if state.closed {
                 return None;
@@ -145,24 +149,24 @@ impl Queue {
         }
     }
 
-    /// How many documents wait for this worker, and the next of them. Where the worker runs others,
-    /// those that idle workers are about to take do not count.
-    pub(super) fn waiting(&self, runs: bool) -> Option<(usize, Front)> {
+    /// The number of documents that wait for this worker, and the next of them. If the worker
+    /// already runs documents, one document for each idle worker is left out.
+    pub(super) fn waiting(&self, runs: bool) -> Option<(usize, NextDocument)> {
         let mut state = self.lock();
-        let front = front(&mut state)?;
+        let next = next_document(&mut state)?;
         let documents: usize = state.requests.iter().map(QueuedRequest::documents).sum();
         let waiting = if runs { documents.saturating_sub(state.idle) } else { documents };
-        (waiting > 0).then_some((waiting, front))
+        (waiting > 0).then_some((waiting, next))
     }
 
-    /// Takes the next document. `None` where another worker took the expected one, and the next
-    /// asks for more.
+    /// Takes the next document. `None` if another worker took the expected one, and the next one
+    /// demands more.
     ///
     /// A request with documents left goes to the end, so that thousands of documents in one request
     /// do not shut out the others.
-    pub(super) fn take(&self, expected: &Front) -> Option<TakenDocument> {
+    pub(super) fn take(&self, expected: &NextDocument) -> Option<TakenDocument> {
         let mut state = self.lock();
-        front(&mut state).filter(|front| front.fits(expected))?;
+        next_document(&mut state).filter(|next| next.fits(expected))?;
         let mut request = state.requests.pop_front()?;
         let taken = request.take();
         if request.documents() > 0 {
@@ -171,23 +175,23 @@ impl Queue {
         taken
     }
 
-    /// Learns that a document is finished that a worker took then.
+    /// Records that a document is finished, which a worker took at `taken`.
     pub(super) fn finished(&self, taken: Instant) {
-        self.lock().pace.finished(taken);
+        self.lock().throughput.finished(taken);
     }
 
-    /// Workers that wait for documents.
+    /// Number of workers that wait for documents.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.lock().idle
     }
 
-    /// Requests that wait.
+    /// Number of waiting requests.
     pub(super) fn len(&self) -> usize {
         self.lock().requests.len()
     }
 
-    /// Takes no more requests. Those that wait are still worked on.
+    /// Takes no more requests. Waiting requests are still served.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -197,37 +201,37 @@ impl Queue {
         self.lock().closed
     }
 
-    /// Waits until the time is over or the queue is closed.
+    /// Waits until the queue is closed, at most for `time`.
     pub(super) fn wait_closed(&self, time: Duration) {
         let state = self.lock();
         let _ = self.changed.wait_timeout_while(state, time, |state| !state.closed);
     }
 
-    /// Drops every waiting request; their channels' ends tell those who wait.
+    /// Drops every waiting request. This closes their channels, which tells the clients.
     pub(super) fn clear(&self) {
         self.lock().requests.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and the state is sound at every point.
+        // No code panics while it holds the lock, and the state is consistent at all times.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The next document, once requests that nobody waits for are dropped.
-fn front(state: &mut State) -> Option<Front> {
+/// Drops abandoned requests, and returns the next document.
+fn next_document(state: &mut State) -> Option<NextDocument> {
     state.requests.retain(|request| !request.reply.is_abandoned());
     let request = state.requests.front()?;
     let only = (state.requests.len() == 1 && !request.reply.stream).then(|| request.reply.id());
-    let (demand, parameters, bytes) = request.next()?;
-    Some(Front { demand, bytes, long: parameters.long.is_some(), only })
+    let (demand, parameters) = request.next()?;
+    Some(NextDocument { demand, long: parameters.long.is_some(), only })
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-    use super::super::request::{Document, Event, Job};
+    use super::super::request::{Document, Event, Group};
     use super::*;
     use crate::in_flight::Budget;
 
@@ -235,11 +239,11 @@ mod tests {
     fn queue(texts: &[&str]) -> (Queue, Vec<UnboundedReceiver<Event>>) {
         let queue = Queue::new(&SchedulingSettings::default());
         let push = |text: &&str| {
-            let demand = Demand { rows: 1, longest: 20 };
-            let mut job = Job::new(epitome_runtime::GenerationParameters::default(), demand);
-            job.documents.push(Document { number: 0, text: (*text).to_owned().into() });
+            let demand = Demand { rows: 1, tokens: 0, longest: 20 };
+            let mut group = Group::new(epitome_runtime::GenerationParameters::default(), demand);
+            group.documents.push(Document { number: 0, text: (*text).to_owned().into() });
             let request = Request {
-                jobs: vec![job],
+                groups: vec![group],
                 deadline: Instant::now() + Duration::from_secs(60),
                 stream: false,
                 charge: Budget::new(0, 0).open(),
@@ -274,13 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_asks_for_no_more_than_what_was_admitted() {
+    fn a_document_with_a_greater_demand_than_admitted_is_not_taken() {
         let (queue, _receivers) = queue(&["aa", "bbbb", "c"]);
         let expected = queue.wait().unwrap();
         assert!(queue.take(&expected).is_some());
         assert!(queue.take(&expected).is_none(), "it is longer");
         let expected = queue.wait().unwrap();
-        assert!(queue.take(&Front { long: true, ..expected }).is_none(), "it is not long");
+        assert!(queue.take(&NextDocument { long: true, ..expected }).is_none(), "it is not long");
         assert!(queue.take(&expected).is_some());
         assert!(queue.take(&expected).is_some(), "it is shorter");
     }

@@ -1,7 +1,7 @@
-//! What is asked of the workers, and what they report.
+//! Requests to the workers, and the events that they report.
 //!
-//! A [`Request`] holds [`Job`]s: documents with the same parameters. A [`Document`] is the unit of
-//! work. A worker takes one after another, of any requests.
+//! A [`Request`] holds [`Group`]s: documents with the same parameters. A [`Document`] is the unit
+//! of work. A worker takes one document after another, from all requests.
 
 use std::collections::hash_map::RandomState;
 use std::fmt::{self, Write};
@@ -9,6 +9,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use epitome_runtime::batching::Demand;
+use epitome_runtime::summarizer::tokens_of_bytes;
 use epitome_runtime::{GenerationParameters, LongOptions, Summary};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -16,56 +18,48 @@ use crate::error::ApiError;
 use crate::in_flight::Charge;
 use crate::text::Text;
 
-/// What one client asks for.
+/// A request of one client.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// Jobs that differ in their parameters.
-    pub(crate) jobs: Vec<Job>,
+    /// Groups of documents; each group has other parameters.
+    pub(crate) groups: Vec<Group>,
     /// When the client stops waiting.
     pub(crate) deadline: Instant,
-    /// Whether to report tokens as they come.
+    /// Whether to report each token.
     pub(crate) stream: bool,
-    /// The memory of the documents.
+    /// Charge for the memory of the documents.
     pub(crate) charge: Charge,
 }
 
 impl Request {
     /// Decoder rows of all documents.
     pub(super) fn rows(&self) -> usize {
-        self.jobs.iter().map(Job::rows).sum()
+        self.groups.iter().map(Group::rows).sum()
     }
 }
 
-/// Documents to summarize with the same parameters.
+/// Documents with the same parameters.
 #[derive(Debug)]
-pub(crate) struct Job {
-    /// How to summarize; checked against the model.
-    pub(crate) parameters: Arc<JobParameters>,
-    /// What each document asks of the decoder.
+pub(crate) struct Group {
+    /// The parameters, checked against the model.
+    pub(crate) parameters: Arc<DocumentParameters>,
+    /// Demand of each document, without its tokens.
     pub(super) demand: Demand,
     /// The documents that no worker has taken.
     pub(crate) documents: Vec<Document>,
 }
 
-/// What a document asks of the decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Demand {
-    /// Rows: beams, or sampled sequences.
-    pub(crate) rows: usize,
-    /// Tokens of each row's history at most.
-    pub(crate) longest: usize,
-}
-
-/// How the documents of a job are summarized.
+/// How a document is summarized.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct JobParameters {
-    /// How to generate.
+pub(crate) struct DocumentParameters {
+    /// Generation parameters.
     pub(crate) generation: GenerationParameters,
-    /// How to read what is longer than the window. Without, it is truncated as by transformers.
+    /// How to read a text that is longer than the window. `None` truncates it, as transformers
+    /// does.
     pub(crate) long: Option<LongOptions>,
 }
 
-impl From<GenerationParameters> for JobParameters {
+impl From<GenerationParameters> for DocumentParameters {
     fn from(generation: GenerationParameters) -> Self {
         Self { generation, long: None }
     }
@@ -74,15 +68,15 @@ impl From<GenerationParameters> for JobParameters {
 /// One text to summarize.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Document {
-    /// Its number in the request, from 0.
+    /// Index of the document in the request.
     pub(crate) number: usize,
     /// The text, not blank.
     pub(crate) text: Text,
 }
 
-impl Job {
-    /// A job without documents.
-    pub(crate) fn new(parameters: impl Into<JobParameters>, demand: Demand) -> Self {
+impl Group {
+    /// Creates a group without documents.
+    pub(crate) fn new(parameters: impl Into<DocumentParameters>, demand: Demand) -> Self {
         let parameters = Arc::new(parameters.into());
         Self { parameters, demand, documents: Vec::new() }
     }
@@ -93,8 +87,8 @@ impl Job {
     }
 }
 
-/// A number that equal parameters share, and that nobody outside the process can foresee.
-pub(crate) fn key(parameters: &JobParameters) -> u64 {
+/// A hash of parameters that nobody outside the process can foresee.
+pub(crate) fn key(parameters: &DocumentParameters) -> u64 {
     struct Feed<H>(H);
     impl<H: Hasher> Write for Feed<H> {
         fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -109,54 +103,54 @@ pub(crate) fn key(parameters: &JobParameters) -> u64 {
     feed.0.finish()
 }
 
-/// What a worker reports.
+/// A report of a worker.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A token of a streamed document became final.
     Token(Token),
     /// A document is finished.
     Finished {
-        /// Its number in the request.
+        /// Index of the document in the request.
         document: usize,
-        /// What was made of it.
+        /// Summary of the document.
         summary: Box<Summary>,
-        /// How long it waited for a worker.
+        /// Time that the document waited for a worker.
         waited: Duration,
     },
-    /// A document cannot be summarized; others may be.
+    /// A document failed. Other documents may succeed.
     DocumentFailed {
-        /// Its number in the request.
+        /// Index of the document in the request.
         document: usize,
-        /// What is wrong with it.
+        /// Why it failed.
         error: ApiError,
     },
-    /// The request failed; nothing more comes.
+    /// The request failed. No more events follow.
     Failed(ApiError),
 }
 
 /// A streamed token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// Its id.
+    /// Token id.
     pub(crate) id: u32,
-    /// The text that became certain with it, often none.
+    /// The text that this token completes; often empty.
     pub(crate) text: String,
-    /// Whether it stands for no text.
+    /// Whether this is a special token, which has no text.
     pub(crate) special: bool,
 }
 
-/// Where the documents of a request are reported, shared by all of them.
+/// The reply to a request, which all its documents share.
 pub(super) struct Reply {
     pub(super) deadline: Instant,
     pub(super) stream: bool,
     pub(super) queued: Instant,
-    /// Closed as soon as the client is gone.
+    /// Closed as soon as the client has left.
     events: UnboundedSender<Event>,
-    /// Given back when the last document is done.
+    /// Released when the last document has ended.
     _charge: Charge,
 }
 
-/// Tells the requests that are not answered yet from each other.
+/// Identifies a request that is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RequestId(usize);
 
@@ -171,31 +165,32 @@ impl Reply {
     }
 
     pub(super) fn report(&self, event: Event) {
-        // Sending fails where the client is gone: then nobody is left to tell.
+        // Sending fails if the client has left.
         let _ = self.events.send(event);
     }
 }
 
 /// A request in the queue.
 pub(super) struct QueuedRequest {
-    pub(super) jobs: Vec<Job>,
+    pub(super) groups: Vec<Group>,
     pub(super) reply: Arc<Reply>,
 }
 
 /// A document that a worker took.
 pub(super) struct TakenDocument {
     pub(super) document: Document,
-    pub(super) parameters: Arc<JobParameters>,
+    pub(super) parameters: Arc<DocumentParameters>,
     pub(super) reply: Arc<Reply>,
 }
 
 impl QueuedRequest {
     pub(super) fn new(request: Request, events: UnboundedSender<Event>) -> Self {
-        let mut jobs = request.jobs;
-        jobs.retain(|job| !job.documents.is_empty());
-        for job in &mut jobs {
-            // Documents are taken from the end: the shortest first, those of like length together.
-            job.documents.sort_by_key(|document| std::cmp::Reverse(document.text.len()));
+        let mut groups = request.groups;
+        groups.retain(|group| !group.documents.is_empty());
+        for group in &mut groups {
+            // Documents are taken from the end, so the shortest is taken first, and documents of
+            // similar length run together.
+            group.documents.sort_by_key(|document| std::cmp::Reverse(document.text.len()));
         }
         let reply = Reply {
             deadline: request.deadline,
@@ -204,32 +199,33 @@ impl QueuedRequest {
             events,
             _charge: request.charge,
         };
-        Self { jobs, reply: Arc::new(reply) }
+        Self { groups, reply: Arc::new(reply) }
     }
 
     /// Decoder rows of the documents that no worker has taken.
     pub(super) fn rows(&self) -> usize {
-        self.jobs.iter().map(Job::rows).sum()
+        self.groups.iter().map(Group::rows).sum()
     }
 
-    /// Documents that no worker has taken.
+    /// Number of documents that no worker has taken.
     pub(super) fn documents(&self) -> usize {
-        self.jobs.iter().map(|job| job.documents.len()).sum()
+        self.groups.iter().map(|group| group.documents.len()).sum()
     }
 
-    /// The next document: what it asks of the decoder, how it is summarized, and its bytes.
-    pub(super) fn next(&self) -> Option<(Demand, &JobParameters, usize)> {
-        let job = self.jobs.last()?;
-        Some((job.demand, &job.parameters, job.documents.last()?.text.len()))
+    /// Demand and parameters of the next document.
+    pub(super) fn next(&self) -> Option<(Demand, &DocumentParameters)> {
+        let group = self.groups.last()?;
+        let tokens = tokens_of_bytes(group.documents.last()?.text.len());
+        Some((Demand { tokens, ..group.demand }, &group.parameters))
     }
 
     /// Takes the next document.
     pub(super) fn take(&mut self) -> Option<TakenDocument> {
-        let job = self.jobs.last_mut()?;
-        let document = job.documents.pop()?;
-        let parameters = job.parameters.clone();
-        if job.documents.is_empty() {
-            self.jobs.pop();
+        let group = self.groups.last_mut()?;
+        let document = group.documents.pop()?;
+        let parameters = group.parameters.clone();
+        if group.documents.is_empty() {
+            self.groups.pop();
         }
         Some(TakenDocument { document, parameters, reply: self.reply.clone() })
     }

@@ -1,4 +1,4 @@
-//! What the workers of a model share: the queue, and whether they work.
+//! The state that the workers of a model share: the queue and their health.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,23 +7,23 @@ use tokio::sync::Notify;
 use super::queue::Queue;
 use crate::metrics::Metrics;
 
-/// Whether a model can be worked with.
+/// Whether a model can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It is being loaded; requests wait.
+    /// The model is being loaded; requests wait.
     Starting,
-    /// Workers work.
+    /// At least one worker runs.
     Ready,
-    /// It cannot be used, for this reason.
+    /// The model cannot be used, for this reason.
     Failed(String),
 }
 
-/// Shared by the scheduler and its workers.
+/// State that the scheduler and its workers share.
 pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) metrics: Arc<Metrics>,
     workers: Mutex<Workers>,
-    /// Told of each change of the health.
+    /// Notified of each change of the health.
     changed: Arc<Notify>,
 }
 
@@ -39,7 +39,7 @@ impl State {
         Self { queue, metrics, workers: Mutex::default(), changed }
     }
 
-    /// Whether documents are worked on.
+    /// Health of the workers.
     pub(super) fn health(&self) -> Health {
         let workers = self.workers();
         match &workers.failure {
@@ -61,7 +61,7 @@ impl State {
         self.changed.notify_waiters();
     }
 
-    /// Records why a worker could not start. Whether the reason is a new one.
+    /// Records why a worker could not start. Returns whether the reason is a new one.
     pub(super) fn worker_failed(&self, reason: String) -> bool {
         let mut workers = self.workers();
         let is_new = workers.failure.as_ref() != Some(&reason);
@@ -70,7 +70,7 @@ impl State {
         is_new
     }
 
-    /// Drops the queue where no worker is left for it, so that clients are told.
+    /// Drops all waiting requests if no worker is left, which tells their clients.
     pub(super) fn drop_orphans(&self) {
         if self.workers().working == 0 {
             self.queue.clear();

@@ -1,10 +1,11 @@
-//! The scheduler with an engine whose steps the tests control.
+//! The scheduler with a fake engine.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use epitome_runtime::batching::Demand;
 use epitome_runtime::generation::StopReason;
 use epitome_runtime::summarizer::Texts;
 use epitome_runtime::tokenizer::Tokenizer;
@@ -13,10 +14,10 @@ use epitome_runtime::{GenerationParameters, LongOptions, Progress, Sequence, Sum
 use super::*;
 use crate::in_flight::Budget;
 
-/// Longest time that anything may take here.
+/// Maximum time of each wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the engines of a test share.
+/// Log that the engines of a test share.
 #[derive(Default)]
 struct Log {
     opened: AtomicUsize,
@@ -31,8 +32,8 @@ impl Log {
     }
 }
 
-/// "panic" panics, "bad" fails, "slow" decodes until it is cancelled, "broken" fails all that run;
-/// all others echo.
+/// The text "panic" panics, "bad" fails, "slow" decodes until it is cancelled, and "broken" fails
+/// all running texts. Each other text is its own summary, in upper case.
 struct Fake(Arc<Log>);
 
 impl Fake {
@@ -127,26 +128,27 @@ fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
-const DEMAND: Demand = Demand { rows: 1, longest: 20 };
+const DEMAND: Demand = Demand { rows: 1, tokens: 0, longest: 20 };
 
-fn request(texts: &[&str]) -> Request {
+/// A request with a document for each text.
+pub(super) fn request(texts: &[&str]) -> Request {
     with_parameters(texts, GenerationParameters::default())
 }
 
 fn with_parameters(texts: &[&str], parameters: GenerationParameters) -> Request {
-    let mut job = Job::new(parameters, DEMAND);
+    let mut group = Group::new(parameters, DEMAND);
     let document =
         |(number, text): (usize, &&str)| Document { number, text: (*text).to_owned().into() };
-    job.documents = texts.iter().enumerate().map(document).collect();
+    group.documents = texts.iter().enumerate().map(document).collect();
     Request {
-        jobs: vec![job],
+        groups: vec![group],
         deadline: Instant::now() + PATIENCE,
         stream: false,
         charge: Budget::new(0, 0).open(),
     }
 }
 
-/// Of other parameters than [`request`].
+/// A request with other parameters than [`request`].
 fn other(text: &str) -> Request {
     let num_beams = Some(2);
     with_parameters(&[text], GenerationParameters { num_beams, ..Default::default() })
@@ -156,7 +158,7 @@ fn submit(scheduler: &Scheduler, request: Request) -> UnboundedReceiver<Event> {
     scheduler.submit(request).unwrap()
 }
 
-/// The summaries by text, or the error.
+/// The texts of all summaries in order of the documents, or the first error.
 fn results(mut events: UnboundedReceiver<Event>) -> Result<Vec<String>, ApiError> {
     let mut found = Vec::new();
     while let Some(event) = events.blocking_recv() {
@@ -222,10 +224,10 @@ fn documents_to_be_read_by_parts_take_their_turn() {
     let slow = occupy(&scheduler, &log);
     let mut by_parts = request(&[]);
     let parameters =
-        JobParameters { long: Some(LongOptions::default()), ..JobParameters::default() };
-    let mut job = Job::new(parameters, DEMAND);
-    job.documents.push(Document { number: 0, text: "long".to_owned().into() });
-    by_parts.jobs = vec![job];
+        DocumentParameters { long: Some(LongOptions::default()), ..DocumentParameters::default() };
+    let mut group = Group::new(parameters, DEMAND);
+    group.documents.push(Document { number: 0, text: "long".to_owned().into() });
+    by_parts.groups = vec![group];
     let first = submit(&scheduler, request(&["a"]));
     let by_parts = submit(&scheduler, by_parts);
     let last = submit(&scheduler, request(&["b"]));
@@ -261,13 +263,13 @@ fn many_parameters_in_one_request_do_not_shut_out_others() {
     let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
     let mut many = request(&[]);
-    many.jobs = (0..50)
+    many.groups = (0..50)
         .map(|number| {
             let seed = Some(number);
-            let mut job = Job::new(GenerationParameters { seed, ..Default::default() }, DEMAND);
+            let mut group = Group::new(GenerationParameters { seed, ..Default::default() }, DEMAND);
             let text = "m".to_owned().into();
-            job.documents.push(Document { number: number as usize, text });
-            job
+            group.documents.push(Document { number: number as usize, text });
+            group
         })
         .collect();
     let many = submit(&scheduler, many);
@@ -311,7 +313,7 @@ fn who_hangs_up_is_not_worked_for() {
     drop(slow);
     let steps = log.steps.load(Ordering::SeqCst);
     assert_eq!(results(submit(&scheduler, request(&["b"]))).unwrap(), ["B"]);
-    // The step that ran when it hung up, and the one that was just starting.
+    // The step that ran when the client hung up, and the step that was just starting.
     assert!(log.steps.load(Ordering::SeqCst) <= steps + 2);
     assert_eq!(log.taken().len(), 2, "nobody waited for \"a\"");
 }

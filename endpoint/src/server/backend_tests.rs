@@ -1,4 +1,4 @@
-//! Endpoints elsewhere, files and counts of tokens over real sockets.
+//! Tests of other endpoints, files and token counts over real sockets.
 
 use std::sync::Mutex;
 
@@ -14,7 +14,7 @@ use crate::local_mode::asynchronous;
 use crate::objects::MAX_RUNNING;
 use crate::path_name::Name;
 
-/// Echoes the body; fails at the endpoint `broken`, at once or in the middle.
+/// Returns the body. The endpoint `broken` fails at once or in the middle.
 #[derive(Default)]
 struct Echo {
     calls: Mutex<Vec<EndpointCall>>,
@@ -138,7 +138,7 @@ async fn what_the_page_asks_besides() {
     assert_eq!(status, 413);
 }
 
-/// A slow bucket: how many calls are under way, how many were at most, and what was written.
+/// A slow bucket: number of running calls, its maximum, and the written objects.
 #[derive(Default)]
 struct Bucket(Mutex<(usize, usize, Vec<String>)>);
 

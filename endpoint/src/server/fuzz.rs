@@ -1,5 +1,4 @@
-//! Heads of requests that a fuzzer makes: each is answered in HTTP or not at all, and the server
-//! stays.
+//! Fuzzes the heads of requests. Each is answered in HTTP or not at all, and the server survives.
 //!
 //! `EPITOME_FUZZ_SECONDS` makes it run longer.
 
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::tests::{PATIENCE, ask, blocking, start};
 
-/// Heads that are changed.
+/// Heads to mutate.
 const SEEDS: &[&str] = &[
     "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "POST /invocations HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json; \
@@ -29,7 +28,7 @@ const SEEDS: &[&str] = &[
     "GET http://localhost/metrics?a=b HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
      X-Amzn-RequestId: a\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\n\r\n",
 ];
-/// Pieces that are put in.
+/// Tokens to insert.
 const TOKENS: &[&str] = &[
     "\r\n",
     "\n",
@@ -64,7 +63,7 @@ const TOKENS: &[&str] = &[
 async fn heads() {
     let seconds = std::env::var("EPITOME_FUZZ_SECONDS");
     let seconds = seconds.map_or(1.0, |seconds| seconds.parse().expect("a number of seconds"));
-    // There is no model: what is asked of it is refused.
+    // There is no model, so requests for it are refused.
     let address = start(Path::new("/nowhere")).await;
     let (heads, answered) = blocking(move || {
         let end = Instant::now() + Duration::from_secs_f64(seconds);
@@ -106,11 +105,11 @@ fn change(random: &mut fastrand::Rng) -> Vec<u8> {
     head
 }
 
-/// Whether a head is answered; what comes must be HTTP.
+/// Whether a head is answered. The answer must be HTTP.
 fn is_answered(address: SocketAddr, head: &[u8]) -> bool {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // The server may have refused it before all is sent.
+    // The server may refuse it before all of it is sent.
     let _ = stream.write_all(head);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -125,7 +124,7 @@ fn is_answered(address: SocketAddr, head: &[u8]) -> bool {
     let status = status.and_then(|code| std::str::from_utf8(code).ok()?.parse::<u16>().ok());
     let shown = || format!("{} for {}", answer.escape_ascii(), head.escape_ascii());
     assert!(status.is_some_and(|status| (100..600).contains(&status)), "{}", shown());
-    // No model is loaded, so that nothing of it can fail.
+    // Without a model, no request can fail in it.
     assert_ne!(status, Some(500), "{}", shown());
     true
 }

@@ -1,5 +1,5 @@
-//! The server over real sockets, with the real model behind a worker that panics when it is asked
-//! to.
+//! Tests of the server over real sockets. A real model works behind a worker that panics at a
+//! certain text.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -7,8 +7,9 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use epitome_runtime::batching::{Goal, Next};
+use epitome_runtime::batching::{Demand, Goal};
 use epitome_runtime::generation::GenerationConfig;
+use epitome_runtime::observer::Observer;
 use epitome_runtime::summarizer::{TextModel, Texts};
 use epitome_runtime::tokenizer::Tokenizer;
 use epitome_runtime::{GenerationParameters, LongOptions, Progress, Summary};
@@ -19,9 +20,9 @@ use crate::models::{BoxError, PreparedModel};
 use crate::scheduler::Engine;
 use crate::settings::{Check, SchedulingSettings};
 
-/// Longest time that anything may take here.
+/// Time limit of every step.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// The text at which the worker panics.
+/// Text that makes the worker panic.
 const PANIC: &str = "panic";
 
 /// A model that panics at [`PANIC`].
@@ -51,7 +52,7 @@ impl Engine for Fragile {
 struct FragileTexts<'a>(&'a mut dyn Texts);
 
 impl Texts for FragileTexts<'_> {
-    fn waiting(&mut self) -> Option<(usize, Next)> {
+    fn waiting(&mut self) -> Option<(usize, Demand)> {
         self.0.waiting()
     }
 
@@ -76,7 +77,9 @@ impl Texts for FragileTexts<'_> {
     ) -> epitome_runtime::Result<Arc<GenerationConfig>> {
         self.0.config(number, model)
     }
+}
 
+impl Observer<epitome_runtime::Result<Summary>> for FragileTexts<'_> {
     fn cancelled(&mut self, number: usize) -> bool {
         self.0.cancelled(number)
     }
@@ -85,8 +88,8 @@ impl Texts for FragileTexts<'_> {
         self.0.token(number, sequence, token);
     }
 
-    fn ended(&mut self, number: usize, outcome: epitome_runtime::Result<Summary>) {
-        self.0.ended(number, outcome);
+    fn ended(&mut self, number: usize, result: epitome_runtime::Result<Summary>) {
+        self.0.ended(number, result);
     }
 }
 
@@ -98,7 +101,7 @@ fn fragile(
     Ok(Box::new(Fragile(summarizer(bundle, scheduling, threads)?)))
 }
 
-/// The model folder is the bundle.
+/// Uses the model folder as the bundle.
 struct AsItIs;
 
 impl PrepareModel for AsItIs {
@@ -107,7 +110,7 @@ impl PrepareModel for AsItIs {
     }
 }
 
-/// Serves a model on a free port for as long as the test runs.
+/// Serves a model on a free port until the test ends.
 pub(super) async fn start(bundle: &Path) -> SocketAddr {
     start_with(bundle, Arc::new(AsItIs)).await
 }
@@ -139,7 +142,7 @@ pub(super) fn context(settings: Settings) -> Arc<Context> {
     })
 }
 
-/// Serves on a free port for as long as the test runs.
+/// Serves on a free port until the test ends.
 pub(super) async fn serve_app(app: App) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -155,7 +158,7 @@ fn export(bundle: &Path) {
     epitome_export::export(&checkpoint, bundle, &options).unwrap();
 }
 
-/// The status and the body of the answer to a request on a connection of its own.
+/// The status and the body of the answer to a request on a new connection.
 pub(super) fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
     let (head, body) = ask_with(address, method, path, "", body);
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
@@ -208,7 +211,7 @@ async fn a_worker_that_panics_costs_one_request() {
     let message = body["message"].as_str().unwrap();
     assert!(message.contains("worker failed"), "{message}");
 
-    // The worker opens the model again, and the server says that it is not ready meanwhile.
+    // The worker opens the model again. Meanwhile the server says that it is not ready.
     let started_again = async {
         while get("/ping").await.0 != 200 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -306,7 +309,7 @@ async fn a_panic_in_loading_is_told_and_loading_is_tried_again() {
     timeout(PATIENCE, ready).await.unwrap();
 }
 
-/// What a function that blocks returns.
+/// Runs a function that blocks.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }

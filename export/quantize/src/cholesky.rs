@@ -1,4 +1,4 @@
-//! The triangular factor of a symmetric matrix.
+//! Cholesky factor of a symmetric matrix.
 
 use epitome_kernels::panels::PANEL;
 use rayon::iter::{IndexedParallelIterator, ParallelIterator};
@@ -9,11 +9,11 @@ use super::product::{multiply, pack};
 /// Columns that are factored together: whole panels.
 const BLOCK: usize = 4 * PANEL;
 
-/// Turns the upper half of a symmetric matrix of `[size, size]` into the upper triangular `R` of
-/// `R · Rᵀ = matrix`. What is below the diagonal is neither read nor written. It is Cholesky's
-/// factor from the last column on. `size` is a multiple of [`PANEL`].
+/// Replaces the upper half of a symmetric matrix, `[size, size]`, with the upper triangular `R` of
+/// `R · Rᵀ = matrix`. This is Cholesky's factorization from the last column on. The lower half is
+/// neither read nor written. `size` is a multiple of [`PANEL`].
 ///
-/// False where the matrix is not positive definite, as far as float32 can tell.
+/// Returns false if the matrix is not positive definite in float32.
 pub(super) fn factor(matrix: &mut [f32], size: usize) -> bool {
     assert!(size.is_multiple_of(PANEL) && matrix.len() == size * size);
     let starts: Vec<usize> = (0..size).step_by(BLOCK).collect();
@@ -63,7 +63,7 @@ fn solve(row: &mut [f32], triangle: &[&[f32]]) {
     }
 }
 
-/// Subtracts the products of the rows' columns from `start` on from the upper half before it.
+/// Subtracts the products of the columns from `start` on from the upper half of the rows above.
 fn subtract_products(above: &mut [f32], size: usize, start: usize, width: usize) {
     let columns = start..start + width;
     let x: Vec<f32> =

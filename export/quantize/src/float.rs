@@ -1,4 +1,4 @@
-//! Weights as floating-point numbers: as they are, or rounded to half precision.
+//! Weights in float32 or float16.
 
 use std::marker::PhantomData;
 
@@ -17,14 +17,14 @@ pub fn fp16() -> Box<dyn Packing> {
     Box::<Float<f16>>::default()
 }
 
-/// How a weight is stored.
+/// An element type of weights.
 trait Element {
-    /// Its name.
+    /// Format of the packed weights.
     const FORMAT: Format;
-    /// The greatest magnitude.
+    /// Largest magnitude.
     const LIMIT: f32;
 
-    /// Appends a weight, rounded where it has to be.
+    /// Appends a weight, rounded if necessary.
     fn append(weight: f32, packed: &mut Vec<u8>);
 }
 
@@ -48,7 +48,7 @@ impl Element for f16 {
     }
 }
 
-/// Packs weights as `E`, which need nothing beside them.
+/// Packs weights as elements `E`, without data for columns.
 #[derive(Debug, Default)]
 struct Float<E>(PhantomData<E>);
 
@@ -69,7 +69,7 @@ impl<E: Element> Packing for Float<E> {
         float::packed_shape(size_out, size_in).to_vec()
     }
 
-    /// For each input in turn, the weights of all outputs.
+    /// Packs the weights of all outputs for each input in turn.
     fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>) {
         packed.reserve(size_of::<E>() * rows.len());
         for input in 0..size_in {

@@ -1,65 +1,65 @@
-//! Sums of what a matrix was multiplied with: `Xᵀ · X` of all rows `X` that it read.
+//! Hessians of linear layers for GPTQ: `Xᵀ · X`, with all inputs `X` of a matrix.
 
 use epitome_kernels::panels::PANEL;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::product::{multiply, pack};
 
-/// Rows that are multiplied together.
+/// Rows that one product adds.
 const ROWS: usize = 256;
-/// Rows of a sum that one thread adds to at a time: whole panels.
+/// Rows of the sum that one thread updates at a time: whole panels.
 const PART: usize = 4 * PANEL;
 
-/// The sum for one input. Of a symmetric matrix it keeps the upper half.
+/// `Xᵀ · X` of one tensor. Only the upper half of the symmetric matrix is kept.
 #[derive(Debug, PartialEq)]
 pub struct Hessian {
     size: usize,
-    /// How many rows were added.
+    /// Number of rows that were added.
     rows: usize,
-    /// [`PART`] rows each, from their first column of the diagonal on.
+    /// The sum in parts of [`PART`] rows, which begin at the diagonal of their first row.
     parts: Vec<Vec<f32>>,
     /// Rows that are not added yet.
     waiting: Vec<f32>,
 }
 
 impl Hessian {
-    /// The sum of no rows of `size`.
+    /// A sum of zero rows of `size`.
     pub fn new(size: usize) -> Self {
         let parts = (0..size).step_by(PART).map(|first| vec![0.0; PART * (size - first)]);
         Self { size, rows: 0, parts: parts.collect(), waiting: Vec::new() }
     }
 
-    /// Bytes of a sum for rows of `size`.
+    /// Size in bytes of a sum for rows of `size`.
     pub fn bytes(size: usize) -> u64 {
         let parts: usize = (0..size).step_by(PART).map(|first| PART * (size - first)).sum();
         ((parts + ROWS * size) * size_of::<f32>()) as u64
     }
 
-    /// Columns of a row.
+    /// Number of columns of a row.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// How many rows were added.
+    /// Number of rows that were added.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Adds rows. Which of them come together changes nothing.
+    /// Adds rows. Their division into calls does not change the result.
     pub fn add(&mut self, mut rows: &[f32]) {
-        let most = ROWS * self.size;
+        let max = ROWS * self.size;
         self.rows += rows.len() / self.size;
         while !rows.is_empty() {
-            let (now, later) = rows.split_at(rows.len().min(most - self.waiting.len()));
+            let (now, later) = rows.split_at(rows.len().min(max - self.waiting.len()));
             self.waiting.extend_from_slice(now);
             rows = later;
-            if self.waiting.len() == most {
+            if self.waiting.len() == max {
                 self.flush();
             }
         }
     }
 
-    /// Adds what waits.
+    /// Adds the waiting rows.
     pub fn flush(&mut self) {
         let (size, rows) = (self.size, self.waiting.len() / self.size);
         let value = |row: usize, column: usize| self.waiting[row * size + column];
@@ -77,7 +77,7 @@ impl Hessian {
         self.waiting.clear();
     }
 
-    /// Adds the sum, without what waits, to the upper half of a matrix with rows of `stride`.
+    /// Adds the sum, without the waiting rows, to the upper half of a matrix with rows of `stride`.
     pub fn add_to(&self, matrix: &mut [f32], stride: usize) {
         for (index, part) in self.parts.iter().enumerate() {
             let first = index * PART;

@@ -14,7 +14,7 @@ pub struct Int8 {
     sums: Vec<f32>,
 }
 
-/// The greatest integer.
+/// Largest integer.
 const LIMIT: f32 = MAX_WEIGHT as f32;
 
 impl Packing for Int8 {
@@ -53,11 +53,11 @@ impl Packing for Int8 {
     }
 }
 
-/// Shares of a row's greatest magnitude that are tried as the greatest integer's value: to cut off
-/// what is far out can leave the many with less error.
+/// Fractions of a row's largest magnitude that are tried for the largest integer: clipping outliers
+/// can reduce the error of the other weights.
 const SHARES: [f32; 8] = [1.0, 0.96, 0.92, 0.88, 0.84, 0.8, 0.74, 0.68];
 
-/// The scale of the least squared error, refined to the best factor for the integers it gives.
+/// The scale with the smallest squared error, refined by least squares for its integers.
 fn best_scale(row: &[f32]) -> f32 {
     let greatest = row.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
     let (_, scale) = SHARES
@@ -77,7 +77,7 @@ fn best_scale(row: &[f32]) -> f32 {
     if refined.is_finite() && error(row, refined) < error(row, scale) { refined } else { scale }
 }
 
-/// Squared error of a row in integers of this scale.
+/// Squared error of a row that is rounded with this scale.
 fn error(row: &[f32], scale: f32) -> f32 {
     let inverse = inverse(scale);
     const LANES: usize = 16;
@@ -91,8 +91,8 @@ fn error(row: &[f32], scale: f32) -> f32 {
     lanes.iter().sum()
 }
 
-/// The nearest integer within the limit. Unlike the library's rounding, adding [`ROUND`] needs no
-/// instructions beyond the baseline.
+/// The nearest integer within the limit. Unlike `f32::round`, adding [`ROUND`] needs only baseline
+/// instructions.
 fn round(value: f32) -> f32 {
     (value.clamp(-LIMIT, LIMIT) + ROUND) - ROUND
 }
@@ -101,7 +101,7 @@ fn round(value: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// The matrix that the packed weights stand for.
+    /// The matrix that the packed weights represent.
     fn unpack(packed: &[u8], packing: &Int8, size_in: usize) -> Vec<Vec<f32>> {
         let panel_size = padded_inputs(size_in) * PANEL;
         (0..packing.scales.len())
@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(packed.len(), expected);
             let back = unpack(&packed, &packing, size_in);
             for (row, back) in rows.chunks(size_in).zip(&back) {
-                let greatest = row.iter().fold(1e-9f32, |most, weight| most.max(weight.abs()));
+                let greatest = row.iter().fold(1e-9f32, |max, weight| max.max(weight.abs()));
                 let error =
                     |a: &[f32]| -> f32 { row.iter().zip(a).map(|(a, b)| (a - b) * (a - b)).sum() };
                 let plain: Vec<f32> = row

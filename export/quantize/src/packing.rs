@@ -1,36 +1,35 @@
-//! How a matrix is packed, panel by panel.
+//! The interface of weight formats: packs a matrix panel by panel.
 
 use epitome_kernels::panels::PANEL;
 
-/// How packed weights are stored.
+/// Format of packed weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// As they are.
+    /// float32.
     Fp32,
-    /// Rounded to half precision.
+    /// float16.
     Fp16,
-    /// Integers of 8 bits.
+    /// 8-bit integers.
     Int8,
-    /// Integers of 4 bits.
+    /// 4-bit integers.
     Int4,
 }
 
 /// Packs a matrix of `[size_out, size_in]`, panel by panel.
 pub trait Packing {
-    /// How weights are stored.
+    /// Format of the packed weights.
     fn format(&self) -> Format;
 
-    /// Bits that activations are rounded to before they are multiplied, where `wanted` are as good
-    /// as any; nothing where they are not rounded.
+    /// Bits that the operators round activations to: `wanted`, unless the weights need another
+    /// number. `None` if activations are not rounded.
     fn activation_bits(&self, wanted: i64) -> Option<i64>;
 
-    /// Whether weights are rounded by what they are multiplied with; nothing where they need not
-    /// be.
+    /// Whether calibration data was used; `None` if the format does not use any.
     fn is_calibrated(&self) -> Option<bool> {
         None
     }
 
-    /// The greatest magnitude of a weight that it can hold.
+    /// Largest magnitude of a weight that the format can hold.
     fn limit(&self) -> f32 {
         f32::MAX
     }
@@ -38,16 +37,15 @@ pub trait Packing {
     /// The shape of the packed tensor.
     fn shape(&self, size_out: usize, size_in: usize) -> Vec<usize>;
 
-    /// Appends the next panel to `packed`: `rows` are [`PANEL`] outputs of `size_in` weights each,
-    /// in the last panel zeros behind the matrix.
+    /// Appends the next panel to `packed`. `rows` are [`PANEL`] outputs of `size_in` weights each;
+    /// in the last panel, rows beyond the matrix are zero.
     fn panel(&mut self, rows: &[f32], size_in: usize, packed: &mut Vec<u8>);
 
-    /// What the operators need beside the weights once all panels are packed: float32 of
-    /// `[_, padded size_out]`, or nothing.
+    /// Data of the columns, once all panels are packed: float32 `[_, padded size_out]`, or empty.
     fn columns(&self) -> Vec<f32>;
 }
 
-/// Cuts a stream of weights in row-major order into panels, and packs them.
+/// Divides a stream of weights in row-major order into panels, and packs them.
 pub struct Packer<'p> {
     packing: &'p mut dyn Packing,
     size_in: usize,
@@ -61,7 +59,7 @@ impl<'p> Packer<'p> {
         Self { packing, size_in, rows: Vec::with_capacity(PANEL * size_in), packed: Vec::new() }
     }
 
-    /// Takes the next weights, and hands whole panels to `sink`.
+    /// Adds the next weights, and passes complete panels to `sink`.
     pub fn take<E>(
         &mut self,
         mut values: &[f32],
@@ -79,7 +77,7 @@ impl<'p> Packer<'p> {
         Ok(())
     }
 
-    /// Hands over the last panel.
+    /// Passes the last panel to `sink`.
     pub fn finish<E>(mut self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         if !self.rows.is_empty() {
             self.rows.resize(PANEL * self.size_in, 0.0);

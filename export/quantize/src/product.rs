@@ -6,8 +6,8 @@ use epitome_kernels::linear::Layer;
 use epitome_kernels::panels::PANEL;
 use epitome_kernels::parallel::SingleThread;
 
-/// `x · matrix` of `[rows, size_in]` and `[size_in, size_out]`, on this thread. Each row is summed
-/// in the same order whatever rows are beside it.
+/// Computes `x · matrix`, `[rows, size_in]` times `[size_in, size_out]`, on this thread. The order
+/// of a row's sum does not depend on the other rows.
 pub(crate) fn multiply(
     x: &[f32],
     matrix: &[f32],
@@ -29,7 +29,7 @@ pub(crate) fn multiply(
     products
 }
 
-/// A matrix of `[size_in, size_out]` as [`multiply`] reads it: column by column in panels.
+/// Packs a matrix, `[size_in, size_out]`, for [`multiply`]: column by column in panels.
 pub(crate) fn pack(
     [size_in, size_out]: [usize; 2],
     value: impl Fn(usize, usize) -> f32,

@@ -8,16 +8,16 @@ use super::patterns::Patterns;
 use crate::checkpoint::{ADAPTER_CONFIG, read_object};
 use crate::{Error, Result};
 
-/// What an adapter was trained on, as it was called there.
+/// The base of an adapter, as the adapter names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BaseName {
-    /// A name of the hub, or a path on the machine that trained.
+    /// A name on the hub, or a path on the machine that trained the adapter.
     pub(crate) name: Option<String>,
-    /// A branch, tag or commit of the hub.
+    /// A branch, tag or commit on the hub.
     pub(crate) revision: Option<String>,
 }
 
-/// What is read of the file.
+/// The fields of the file that are used.
 pub(super) struct AdapterConfig {
     pub(super) base: BaseName,
     pub(super) method: Method,
@@ -41,7 +41,7 @@ pub(super) struct Lora {
     pub(super) dora: bool,
 }
 
-/// What changes nothing in the weights but comes before every text, or works only while it trains.
+/// PEFT methods that do not change weights: they prepend virtual tokens, or only affect training.
 const PROMPTS: &[&str] = &[
     "ADAPTION_PROMPT",
     "CARTRIDGE",
@@ -52,7 +52,7 @@ const PROMPTS: &[&str] = &[
     "PROMPT_TUNING",
 ];
 
-/// Fields that turn LoRA into something else when they are set.
+/// Fields that turn LoRA into another method.
 const VARIANTS: &[&str] = &[
     "alora_invocation_tokens",
     "arrow_config",
@@ -64,7 +64,7 @@ const VARIANTS: &[&str] = &[
     "use_qalora",
 ];
 
-/// Beginnings of `init_lora_weights` that change the base as well.
+/// Prefixes of `init_lora_weights` whose methods also change the base.
 const CHANGED_BASES: &[&str] = &["corda", "loftq", "lora_ga", "mica", "olora", "pissa"];
 
 const MERGE: &str = "merge it with PEFT (model.merge_and_unload()) and export what save_pretrained \
@@ -175,7 +175,7 @@ impl Lora {
         }
     }
 
-    /// What the product of a module's matrices is multiplied with.
+    /// Scale of the product of a module's matrices.
     pub(super) fn scale(&self, module: &str) -> Result<f32> {
         let alpha = self.alphas.of(module)?.unwrap_or(self.alpha);
         let rank = self.rank(module)? as f64;

@@ -1,11 +1,10 @@
-//! Adapters that PEFT trained beside a base, merged into its weights while they stream.
+//! Merges adapters that PEFT trained into the weights of their base, while the weights stream.
 //!
 //! An adapter is a folder with `adapter_config.json` and `adapter_model.safetensors` (or `.bin`).
-//! Its tensors are named after the modules that they change, as PEFT names them: see
-//! `peft/utils/save_and_load.py`. What is computed is what `PeftModel` computes while it generates:
-//! a module that shares its weights with others in the base changes alone, but for trained tokens,
-//! which PEFT ties as well. (`merge_and_unload` changes all modules that share the weights, and so
-//! no longer computes what was trained.)
+//! The names of its tensors are those of PEFT's modules: see `peft/utils/save_and_load.py`. The
+//! result equals `PeftModel` at generation: a module that shares its weights with others in the
+//! base changes alone, except for trained tokens, which PEFT ties. (`merge_and_unload` changes all
+//! modules that share the weights, and so computes something else than training did.)
 
 mod config;
 mod names;
@@ -23,7 +22,7 @@ use tables::Tables;
 use crate::checkpoint::{ADAPTER_CONFIG, Axis, Change, Checkpoint, Stored, adapter_weights};
 use crate::{Error, Result};
 
-/// What the adapter in `folder` says about its base.
+/// Reads the base of the adapter in `folder`.
 pub(crate) fn base_name(folder: &Path) -> Result<BaseName> {
     Ok(AdapterConfig::read(folder)?.base)
 }
@@ -96,7 +95,7 @@ pub(crate) fn merge(checkpoint: &mut Checkpoint, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tensors that an adapter has for one module.
+/// An adapter's tensors for one module.
 type Parts = BTreeMap<Part, Stored>;
 
 /// Adds the changes of an adapter to its base.
@@ -123,7 +122,7 @@ impl Merger<'_> {
             };
             let rank = lora.rank(module)?;
             let scale = lora.scale(module)?;
-            // An embedding's matrices are those of its transpose.
+            // The matrices of an embedding belong to its transpose.
             let (a, b) = match axis {
                 Axis::Rows => (a, b),
                 Axis::Columns => (b.transposed(), a.transposed()),
@@ -175,7 +174,7 @@ impl Merger<'_> {
         Ok(())
     }
 
-    /// A factor for each output of a module, or for each input of a feed-forward one.
+    /// Adds IA3's factors, for each output of a module or each input of a feed-forward module.
     fn ia3(&mut self, module: &str, parts: &Parts) -> Result<()> {
         let Some(factors) = parts.get(&Part::Ia3) else {
             return Ok(());
@@ -200,8 +199,8 @@ impl Merger<'_> {
         Ok(())
     }
 
-    /// Rows of an embedding table that were trained alone. They stand in every table that is tied
-    /// to it and has no rows of its own: if it is the shared one, or the only one `with_tokens`.
+    /// Replaces rows of trained tokens in an embedding table, and in every table that is tied to it
+    /// and has no rows of its own: if the table is the shared one, or the only one `with_tokens`.
     fn tokens(
         &mut self,
         module: &str,
@@ -221,8 +220,8 @@ impl Merger<'_> {
             return Err(self.bad(
                 module,
                 &format!(
-                    "has trained tokens of the shape {:?}, which the {} indices of {ADAPTER_CONFIG} \
-                     and the base's {shape:?} do not fit",
+                    "has trained tokens of the shape {:?}, which the {} indices of \
+                     {ADAPTER_CONFIG} and the base's {shape:?} do not fit",
                     values.layout().shape(),
                     indices.len()
                 ),
@@ -240,7 +239,7 @@ impl Merger<'_> {
         Ok(())
     }
 
-    /// The base's tensor of a module, and its shape.
+    /// The base's tensor of a module: its name and shape.
     fn target(&self, module: &str, kind: &str) -> Result<(String, Vec<usize>)> {
         let name = self.find(module, &format!(".{kind}")).ok_or_else(|| {
             self.bad(
@@ -255,8 +254,8 @@ impl Merger<'_> {
         Ok((name, shape))
     }
 
-    /// The base's name of a tensor. A base may have been saved without its head, and so without the
-    /// first part of every name, and an adapter trained on such a one.
+    /// The base's name of a tensor. The base, or the base of the training, may have been saved
+    /// without its head, and so without the first part of every name.
     fn find(&self, module: &str, suffix: &str) -> Option<String> {
         let name = format!("{module}{suffix}");
         let shorter = name.strip_prefix("model.").map(str::to_owned);

@@ -1,6 +1,6 @@
 //! The names of an adapter's tensors.
 
-/// What a tensor is to its module.
+/// Role of a tensor for its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     LoraA,
@@ -11,15 +11,15 @@ pub(super) enum Part {
     Magnitude,
     Ia3,
     Tokens,
-    /// A whole tensor of the base, trained or saved along (`modules_to_save`, `bias`).
+    /// A tensor of the base, trained or saved whole (`modules_to_save`, `bias`).
     Whole,
-    /// A copy of the base's tensor: what it had, unless tokens were added to a table.
+    /// An unchanged copy of the base's tensor, unless tokens were added to the table.
     Copy,
-    /// What only training needs.
+    /// A tensor that only training needs.
     Unused,
 }
 
-/// The module of a tensor (for a whole one: the tensor's name), and what it is to it.
+/// Splits a tensor name into the module (or the tensor's name, if it is whole) and its role.
 ///
 /// PEFT leaves out the adapter's name (`lora_A.default.weight`), which other tools keep.
 pub(super) fn parse(name: &str) -> Option<(String, Part)> {
@@ -58,7 +58,7 @@ fn is_marker(segment: &str) -> bool {
     segment.starts_with("lora_") || segment.starts_with("ia3_") || OTHERS.contains(&segment)
 }
 
-/// The name that the base has for a tensor that PEFT wrapped.
+/// The base's name of a tensor that PEFT wrapped.
 fn whole(segments: &[&str]) -> String {
     let mut kept = Vec::new();
     let mut segments = segments.iter().copied().peekable();
@@ -66,7 +66,7 @@ fn whole(segments: &[&str]) -> String {
         match segment {
             "base_layer" => {}
             "modules_to_save" => {
-                // `modules_to_save.default.weight`
+                // Skips the adapter's name in `modules_to_save.default.weight`.
                 if let Some(&next) = segments.peek()
                     && next != "weight"
                     && next != "bias"

@@ -1,4 +1,4 @@
-//! Numbers that `adapter_config.json` gives for some modules: `rank_pattern`, `alpha_pattern`.
+//! Values of `adapter_config.json` for some modules: `rank_pattern`, `alpha_pattern`.
 
 use fancy_regex::Regex;
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::checkpoint::ADAPTER_CONFIG;
 use crate::{Error, Result};
 
-/// The most patterns, and the longest one, that are read.
+/// Limits of the number of patterns and of the length of one.
 const MAX_PATTERNS: usize = 10_000;
 const MAX_LENGTH: usize = 1_000;
 
@@ -27,7 +27,8 @@ impl Patterns {
                 let number = number
                     .as_f64()
                     .ok_or_else(|| error(field, "has a value that is not a number"))?;
-                // As `get_pattern_key` of `peft/utils/other.py`: the end of a module's name.
+                // As in `get_pattern_key` of `peft/utils/other.py`, the pattern matches the end of
+                // the name.
                 let regex = match pattern.len() <= MAX_LENGTH {
                     true => Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")).ok(),
                     false => None,
@@ -40,7 +41,7 @@ impl Patterns {
         Ok(Self { field, patterns })
     }
 
-    /// The number of the first pattern that fits the module.
+    /// The value of the first pattern that matches the module.
     pub(super) fn of(&self, module: &str) -> Result<Option<f64>> {
         for (regex, number) in &self.patterns {
             match regex.is_match(module) {

@@ -1,27 +1,27 @@
-//! Embedding tables of a base, which are stored once and used under several names.
+//! Embedding tables of a base: one stored tensor may have several names.
 
 use std::collections::BTreeMap;
 
 use crate::checkpoint::{Checkpoint, Stored};
 
-/// The modules whose tables a model ties, below the prefix of all its names; the head has none.
+/// Modules with tied tables, below the prefix of all names. The head has no prefix.
 const INPUTS: [&str; 3] = ["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
 const HEAD: &str = "lm_head";
-/// What is added to the logits of some models, `[1, rows of the head]`.
+/// Bias of the logits of some models, `[1, rows of the head]`.
 const LOGITS_BIAS: &str = "final_logits_bias";
 
-/// The names of the tables, as tensors of the base.
+/// Tensor names of the tables in the base.
 #[derive(Default)]
 pub(super) struct Tables {
-    /// Those that tokens are looked up in.
+    /// Input embeddings.
     inputs: Vec<String>,
-    /// The one that gives the logits.
+    /// The output table.
     head: Option<String>,
 }
 
 impl Tables {
-    /// Gives every table of the base its own name, where one of the `changed` modules is a table:
-    /// what changes one of them is then no change of the others.
+    /// Gives every table of the base a tensor of its own if one of the `changed` modules is a
+    /// table, so that a change of one table does not change the others.
     pub(super) fn untie<'a>(
         base: &mut Checkpoint,
         mut changed: impl Iterator<Item = &'a String>,
@@ -29,7 +29,7 @@ impl Tables {
         let Some(prefix) = prefix(base) else {
             return Self::default();
         };
-        // FSMT has no table that is shared, and another name for the head.
+        // FSMT has no shared table, and another name for the head.
         let fsmt = base.config().get("model_type").is_some_and(|kind| kind == "fsmt");
         let (inputs, head) = match fsmt {
             true => (&INPUTS[1..], format!("{prefix}decoder.output_projection.weight")),
@@ -46,7 +46,8 @@ impl Tables {
         if !changed.any(is_table) {
             return tables;
         }
-        // The decoder's before the encoder's, which is another one in a model that ties only these.
+        // The decoder's table comes before the encoder's, which differs in models that tie only the
+        // decoder and the head.
         let order: Vec<String> = [0, 2, 1]
             .into_iter()
             .map(|at| format!("{prefix}{}.weight", INPUTS[at]))
@@ -63,21 +64,20 @@ impl Tables {
         tables
     }
 
-    /// Whether this is the name of a table.
+    /// Whether `name` is a table.
     pub(super) fn has(&self, name: &str) -> bool {
         self.inputs.iter().chain(&self.head).any(|table| table == name)
     }
 
-    /// Whether this is the name of the table that others are tied to.
+    /// Whether `name` is the table that others are tied to.
     pub(super) fn is_shared(&self, name: &str) -> bool {
         self.inputs.first().is_some_and(|shared| shared == name && name.contains(INPUTS[0]))
     }
 
-    /// Where the adapter `brings` tables of another length than the base's, which were resized
-    /// before it was trained: gives all others the same length, as `resize_token_embeddings` does.
-    /// Those that are tied become what the adapter has for the shared one.
+    /// Resizes all tables, as `resize_token_embeddings` does, if the adapter `brings` tables of
+    /// another length than the base's. Tied tables become the adapter's shared one.
     ///
-    /// Fails with the name of a table that the adapter should have brought.
+    /// Fails with the name of a table that is missing in the adapter.
     pub(super) fn resize(
         &self,
         base: &mut Checkpoint,
@@ -85,7 +85,8 @@ impl Tables {
     ) -> Result<(), String> {
         let tables: Vec<&String> =
             self.inputs.iter().chain(&self.head).filter(|name| base.has(name)).collect();
-        // Rows of the base's width, so that there are no more than the adapter's file holds.
+        // Only tables with the width of the base count: their number of rows is limited by the
+        // adapter's file.
         let resized = tables.iter().find_map(|name| {
             match (brings.get(*name)?.layout().shape(), base.tensor(name)?.shape()) {
                 (&[rows, width], &[own, of_base])
@@ -119,7 +120,7 @@ impl Tables {
         Ok(())
     }
 
-    /// The other tables that PEFT changes along with `name`, when tokens were trained.
+    /// Other tables that PEFT changes with `name`, if tokens were trained.
     pub(super) fn tied_to(&self, base: &Checkpoint, name: &str) -> Vec<String> {
         if !self.inputs.iter().any(|input| input == name) {
             return Vec::new();
@@ -131,7 +132,7 @@ impl Tables {
     }
 }
 
-/// What all names of the base begin with: `model.` for most, nothing for T5.
+/// Prefix of all names of the base: `model.` in most bases, empty for T5.
 fn prefix(base: &Checkpoint) -> Option<String> {
     base.names().find_map(|name| {
         let module = name.strip_suffix(".weight")?;

@@ -1,5 +1,5 @@
 //! BART (Lewis et al. 2019, "BART: Denoising Sequence-to-Sequence Pre-training for Natural Language
-//! Generation, Translation, and Comprehension"), distilbart among it.
+//! Generation, Translation, and Comprehension") and distilbart.
 //!
 //! Agrees with `transformers/models/bart/modeling_bart.py`: post-norm layers, a norm over the
 //! embeddings, learned positions that start in the third row of their table.
@@ -48,7 +48,7 @@ pub(super) static BART: Family = Family {
     read,
 };
 
-/// Those of `transformers/models/bart/configuration_bart.py`.
+/// Default values of `BartConfig`, in `transformers/models/bart/configuration_bart.py`.
 pub(super) const DEFAULTS: Defaults = Defaults {
     hidden: 1024,
     vocab_size: 50265,
@@ -59,22 +59,23 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     scale_embedding: false,
 };
 
-/// Most tokens of a source whose positions have no end: time has one, which attention over the
-/// whole source takes by the square.
+/// Maximum number of tokens of a source whose positions are unlimited. The time of full attention
+/// grows with the square of the length.
 const ENDLESS_SOURCE: usize = 16384;
 
-/// What families of BART's layers call what is in them.
+/// Names of config fields and tensors of the layers, which differ between families.
 pub(super) struct Layers {
-    /// What stands before the side in the fields that count heads and layers.
+    /// Prefix of `encoder_layers`, `encoder_attention_heads` and the same fields of the decoder.
     pub(super) prefix: &'static str,
-    /// Linear layers of an attention.
+    /// Names of the linear layers of an attention.
     pub(super) projections: Projections,
-    /// Both linear layers behind it.
+    /// Names of the two feed-forward layers.
     pub(super) feed_forward: [&'static str; 2],
 }
 
 impl Layers {
-    /// Encoder and decoder, whose hidden states have this size, and the norm of both.
+    /// Reads the encoder and decoder stacks for hidden states of size `hidden`, and the norm of
+    /// both.
     pub(super) fn read(
         &self,
         family: &Family,
@@ -138,6 +139,6 @@ pub(super) fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     Ok(Model {
         max_target_positions: (!endless).then_some(positions),
         unused: unused.to_vec(),
-        ..Model::new(family, encoder, decoder, output, source_positions)
+        ..family.assemble(encoder, decoder, output, source_positions)
     })
 }

@@ -1,17 +1,18 @@
 //! BigBird-PEGASUS (Zaheer et al. 2020, "Big Bird: Transformers for Longer Sequences").
 //!
 //! Agrees with `transformers/models/bigbird_pegasus/modeling_bigbird_pegasus.py`: PEGASUS with
-//! learned positions from the first row of their table. With `attention_type: "block_sparse"` and a
-//! source long enough for it, a block of the encoder's tokens sees itself, its neighbours and the
-//! first and last block, which see everything; the random blocks are drawn in training only, and
-//! all of them are the first block otherwise, which therefore counts once more for each.
+//! learned positions from the first row of the table. With `attention_type: "block_sparse"` and a
+//! source that is long enough, a block of the encoder's tokens attends to itself, its neighbours
+//! and the first and last block, and these two attend to all blocks. transformers draws the random
+//! blocks in training only. In inference all of them are the first block, which therefore counts
+//! once more for each.
 //!
-//! transformers stays with full attention once it has seen a short source; here each source is
+//! transformers stays with full attention once a model has read a short source. Here each source is
 //! treated as by a fresh model.
 
 use super::bart::{self, BART};
 use super::blocks::attention::Projections;
-use super::blocks::fused_self_attention::{self, Seen};
+use super::blocks::fused_self_attention::{self, AttentionScope};
 use super::blocks::inputs::EncoderInputs;
 use super::blocks::norm::Placement;
 use super::blocks::plain_attention::MASKED;
@@ -53,12 +54,12 @@ pub(super) static BIGBIRD_PEGASUS: Family = Family {
     ..BART
 };
 
-/// The closing norm goes by the name of another.
+/// Names of the parts of a stack. The closing norm is named `layernorm_embedding`.
 const fn names(stack: &'static str) -> StackNames {
     StackNames { closing_norm: "layernorm_embedding", ..StackNames::bart(stack) }
 }
 
-/// Below the layer's `self_attn`.
+/// Names below the layer's `self_attn`.
 const PROJECTIONS: Projections =
     Projections { query: "self.query", key: "self.key", value: "self.value", output: "output" };
 
@@ -81,9 +82,10 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     };
     model.encoder_layers = Box::new(move |b, encoder, inputs, x| {
         if !b.is_portable() {
-            let seen = Seen { pattern: pattern.fused(), ..Seen::all(&inputs.mask) };
+            let scope =
+                AttentionScope { pattern: pattern.fused(), ..AttentionScope::all(&inputs.mask) };
             return encoder.encoder(b, (inputs, x), &mut |b, (_, name), x| {
-                encoder.attention.fused_encoder_self_attention(b, (name, x), (inputs, &seen))
+                encoder.attention.fused_encoder_self_attention(b, (name, x), (inputs, &scope))
             });
         }
         let bias = b.scoped("pattern", |b| Ok(pattern.bias(b, inputs)))?;
@@ -95,25 +97,25 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     Ok(model)
 }
 
-/// Which blocks see each other.
+/// The block-sparse attention pattern.
 struct Pattern {
     block_size: usize,
     random_blocks: usize,
 }
 
 impl Pattern {
-    /// The longest source with full attention.
+    /// Maximum number of tokens of a source with full attention.
     fn longest_full(&self) -> usize {
         (5 + 2 * self.random_blocks) * self.block_size
     }
 
-    /// The pattern as the operator has it.
+    /// The pattern of the operator.
     fn fused(&self) -> fused_self_attention::Pattern {
         let &Self { block_size: size, random_blocks } = self;
         fused_self_attention::Pattern::BigBird { size, random_blocks }
     }
 
-    /// What the portable layout adds to the scores of full attention: float32
+    /// Bias that the portable layout adds to the scores of full attention: float32
     /// `[1, 1, source, source]`.
     fn bias(&self, b: &mut Builder<'_, '_>, inputs: &EncoderInputs) -> Value {
         let positions = b.graph.range(&inputs.source_length);
@@ -122,7 +124,7 @@ impl Pattern {
         let [zero, one] = [graph.int64_scalar(0), graph.int64_scalar(1)];
         let longest_full = graph.int64s(&[self.longest_full() as i64]);
         let column = graph.int64s(&[1]);
-        // The block of each key, and of each query below each other.
+        // The block of each key, `[source]`, and of each query, `[source, 1]`.
         let keys = graph.node("Div").inputs([&positions, &size]).output();
         let queries = graph.node("Unsqueeze").inputs([&keys, &column]).output();
         let last = graph.node("Sub").inputs([&inputs.source_length, &one]).output();

@@ -1,8 +1,8 @@
 //! BlenderbotSmall, the 90M model of Roller et al. 2020.
 //!
 //! Agrees with `transformers/models/blenderbot_small/modeling_blenderbot_small.py`: post-norm
-//! layers, learned positions from the first row of their table, and a norm over the embeddings,
-//! which the decoder applies before the positions are added and the encoder after.
+//! layers, learned positions from the first row of the table, and a norm over the embeddings. The
+//! decoder applies that norm before the positions are added, and the encoder after.
 
 use super::bart::{self, BART};
 use super::blocks::positions::PositionKind;

@@ -1,4 +1,4 @@
-//! A graph and the weights it draws on, together: what every block composes with.
+//! A graph with the weights it reads: all blocks write to it.
 
 use epitome_runtime::bundle::{Layout, Precision};
 use epitome_runtime::kernels::attention::cross_attention::KeyOrValue;
@@ -28,9 +28,9 @@ impl Side {
         }
     }
 
-    /// Bits that activations are rounded to where weights are integers, unless their packing knows
-    /// better. Seven multiply faster with weights of eight bits on processors without dot products
-    /// of bytes; where weights are what takes the time, eight are free.
+    /// Bits that activations are rounded to with integer weights, unless the packing sets another
+    /// number. With 7 bits, int8 products are faster on processors without dot products of bytes.
+    /// In the decoder reading the weights takes the time, so that 8 bits cost nothing.
     pub(crate) fn activation_bits(self) -> i64 {
         match self {
             Self::Encoder => 7,
@@ -39,33 +39,33 @@ impl Side {
     }
 }
 
-/// How keys and values of the decoder's cross-attention are kept.
+/// Format of the keys and values of the decoder's cross-attention.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CrossKv {
-    /// Type of their elements.
+    /// Element type.
     pub(crate) element: ElementType,
-    /// Elements that a position of a head takes in keys and in values, for heads of a size.
+    /// Elements of a position of a head in keys and in values, by head size.
     pub(crate) rows: fn(usize) -> [usize; 2],
-    /// The operator that lays them out.
+    /// Operator that packs them.
     pub(crate) packing: &'static str,
-    /// The operator that attends to them.
+    /// Operator that attends to them.
     pub(crate) attention: &'static str,
 }
 
-/// The graph being written, and where its weights come from.
+/// The graph that is being written, and its weights.
 pub(crate) struct Builder<'a, 'c> {
     /// The graph.
     pub(crate) graph: Graph,
     /// Which graph it is.
     pub(crate) side: Side,
-    /// What the graph is written for.
+    /// Layout of the graph.
     pub(crate) layout: Layout,
     /// The weights.
     pub(crate) weights: &'a mut ModelWeights<'c>,
 }
 
 impl<'a, 'c> Builder<'a, 'c> {
-    /// Starts a graph.
+    /// Starts a graph with the documentation `doc`.
     pub(crate) fn new(
         side: Side,
         doc: &str,
@@ -75,12 +75,12 @@ impl<'a, 'c> Builder<'a, 'c> {
         Self { graph: Graph::new(side.name(), doc), side, layout, weights }
     }
 
-    /// Whether the graph may have operators of the ONNX standard only.
+    /// Whether the graph may only have standard ONNX operators.
     pub(crate) fn is_portable(&self) -> bool {
         self.layout == Layout::Optimum
     }
 
-    /// How keys and values of the decoder's cross-attention are kept, in bundles.
+    /// Format of the keys and values of the decoder's cross-attention, in bundles.
     pub(crate) fn cross_kv(&self) -> CrossKv {
         match self.weights.precision() {
             Precision::Fp32 => CrossKv {
@@ -104,19 +104,19 @@ impl<'a, 'c> Builder<'a, 'c> {
         }
     }
 
-    /// A checkpoint tensor of shape `dims` as an initializer of the same name.
+    /// Adds a checkpoint tensor of shape `dims` as an initializer of the same name.
     pub(crate) fn weight(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
         let stored = self.weights.store(name, dims, false)?;
         Ok(self.graph.weight(name, &stored))
     }
 
-    /// The same, where minus infinity bans a token.
+    /// Adds a bias of the logits as an initializer. Minus infinity is allowed: it bans a token.
     pub(crate) fn logits_bias(&mut self, name: &str, dims: &[usize]) -> Result<Value> {
         let stored = self.weights.store(name, dims, true)?;
         Ok(self.graph.weight(name, &stored))
     }
 
-    /// A tensor of shape `dims` that is computed rather than read, as an initializer named `key`.
+    /// Adds a computed tensor of shape `dims` as an initializer named `key`.
     pub(crate) fn computed(
         &mut self,
         key: &str,
@@ -127,7 +127,7 @@ impl<'a, 'c> Builder<'a, 'c> {
         Ok(self.graph.weight(key, &stored))
     }
 
-    /// Runs `body` with `name` in front of the node names it adds.
+    /// Runs `body` with the scope `name`, which prefixes the names of the nodes it adds.
     pub(crate) fn scoped<T>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! config.json, read field by field, so that a wrong one is named.
+//! Reads config.json field by field. Errors name the field.
 
 use std::fmt::Display;
 
@@ -7,25 +7,25 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
-/// The largest size a configuration may name: far above any real model, far below an overflow.
+/// Limit of sizes in config.json, far above real models and far below an overflow.
 const LARGEST_SIZE: u64 = 1 << 24;
 
 /// The fields of config.json.
 #[derive(Clone, Debug)]
 pub(crate) struct ModelConfig {
     fields: Map<String, Value>,
-    /// Tensors that the checkpoint holds: no model has as many layers.
+    /// Number of tensors in the checkpoint, which limits the number of layers.
     tensors: usize,
 }
 
 impl ModelConfig {
-    /// Wraps the parsed file of a checkpoint that holds so many tensors.
+    /// Wraps the parsed config.json of a checkpoint with `tensors` tensors.
     pub(crate) fn new(fields: Map<String, Value>, tensors: usize) -> Self {
         Self { fields, tensors }
     }
 
-    /// Puts fields that go by another name (transformers' `attribute_map`) under their own. As
-    /// there, the other name wins where both are given.
+    /// Renames fields with another name (transformers' `attribute_map`). As in transformers, the
+    /// other name wins if both are given.
     pub(crate) fn with_aliases(mut self, aliases: &[(&str, &str)]) -> Self {
         for (alias, field) in aliases {
             if let Some(value) = self.get(alias).cloned() {
@@ -35,12 +35,12 @@ impl ModelConfig {
         self
     }
 
-    /// The transformers that the checkpoint is read as.
+    /// The version of transformers that the checkpoint is read as.
     pub(crate) fn version(&self) -> Version {
         Version::of(&self.fields)
     }
 
-    /// Reads the configuration of a part, which the field `part` holds.
+    /// Reads the configuration of a submodel, the value of the field `part`.
     pub(crate) fn within<T>(&self, part: &str, read: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let Some(Value::Object(fields)) = self.get(part) else {
             return Err(wrong(part, "is missing, but must hold the configuration of that part"));
@@ -76,12 +76,12 @@ impl ModelConfig {
         Err(wrong(field, format_args!("is {size}, but must be at most {max}")))
     }
 
-    /// A field as it stands; null counts as absent, as in transformers.
+    /// The value of a field. null counts as absent, as in transformers.
     pub(crate) fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
-    /// Whether a field is there and null.
+    /// Whether a field is null.
     pub(crate) fn is_null(&self, field: &str) -> bool {
         self.fields.get(field).is_some_and(Value::is_null)
     }
@@ -91,12 +91,12 @@ impl ModelConfig {
         Ok(self.optional_size(field)?.unwrap_or(default))
     }
 
-    /// A positive size, where there is one.
+    /// A positive size, or `None` if it is absent.
     pub(crate) fn optional_size(&self, field: &str) -> Result<Option<usize>> {
         self.get(field).map(|value| size_of(field, value)).transpose()
     }
 
-    /// Positive sizes: as many as there are `layers`, or one for all of them.
+    /// Positive sizes: one for each of `layers`, or one for all of them.
     pub(crate) fn sizes_or(
         &self,
         field: &str,
@@ -138,7 +138,7 @@ impl ModelConfig {
         })
     }
 
-    /// A number above 0, none where it is null, or its default.
+    /// A number above 0, `None` if the field is null, or its default.
     pub(crate) fn positive_or_null(
         &self,
         field: &str,
@@ -174,7 +174,7 @@ impl ModelConfig {
         }
     }
 
-    /// A text, or its default.
+    /// A string, or its default.
     pub(crate) fn string_or<'a>(&'a self, field: &str, default: &'a str) -> Result<&'a str> {
         match self.get(field) {
             Some(_) => self.string(field),
@@ -182,13 +182,13 @@ impl ModelConfig {
         }
     }
 
-    /// A text that must be there.
+    /// A required string.
     pub(crate) fn string(&self, field: &str) -> Result<&str> {
         let value = self.get(field).ok_or_else(|| wrong(field, "is missing"))?;
         value.as_str().ok_or_else(|| wrong(field, format_args!("is {value}, but must be a text")))
     }
 
-    /// Attention heads that share `hidden` evenly.
+    /// A number of attention heads that divides `hidden`, or its default.
     pub(crate) fn heads_or(&self, field: &str, default: usize, hidden: usize) -> Result<usize> {
         let heads = self.size_or(field, default)?;
         if hidden.is_multiple_of(heads) {

@@ -1,4 +1,4 @@
-//! What is wrong in the configuration of a part is named with the part.
+//! Errors in the configuration of a submodel name the submodel.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use super::find;
 use super::model::Model;
 use crate::error::Result;
 
-/// Why a config.json is refused, with these fields set in `base`.
+/// The error of `base` with these fields changed.
 #[track_caller]
 fn refusal(base: &Value, changes: &[(&str, Value)]) -> String {
     model(base, changes).err().expect("a refusal").to_string()
 }
 
-/// The model of a config.json, with these fields set in `base`.
+/// The model of `base` with these fields changed.
 fn model(base: &Value, changes: &[(&str, Value)]) -> Result<Model> {
     let mut config = base.clone();
     for (place, value) in changes {
@@ -147,7 +147,7 @@ fn bad_experts_of_nllb_moe_are_named() {
     ] {
         assert_eq!(refusal(&base, &changes), format!("config.json: {message}"));
     }
-    // A model without experts need not have a number of them.
+    // A model without experts need not state their number.
     let dense = [
         ("/encoder_sparse_step", json!(0)),
         ("/decoder_sparse_step", json!(0)),

@@ -1,34 +1,37 @@
-//! What an architecture is: a description, from which and from config.json a model is made.
+//! The description of an architecture. With config.json it makes a model.
 
+use super::blocks::embedding::Embedding;
+use super::blocks::inputs::Memory;
 use super::blocks::norm::Placement;
+use super::blocks::output::Output;
 use super::blocks::positions::PositionKind;
-use super::blocks::transformer::StackNames;
+use super::blocks::transformer::{Stack, StackNames};
 use super::config::ModelConfig;
 use super::model::Model;
 use crate::error::Result;
 use crate::version::Version;
 
-/// The description of one architecture. Most are another one's with a few values changed.
+/// The description of one architecture. Most are another one with a few values changed.
 #[derive(Clone, Copy)]
 pub(crate) struct Family {
     /// `model_type` in config.json.
     pub(crate) model_type: &'static str,
-    /// Its name, for the graphs' documentation.
+    /// Name of the architecture, for the documentation of the graphs.
     pub(crate) title: &'static str,
-    /// The tokenizer class that transformers chooses where the checkpoint names none.
+    /// The tokenizer class that transformers chooses if the checkpoint names none.
     pub(crate) tokenizer_class: &'static str,
-    /// Generation settings of the configuration class of transformers 4.
+    /// Generation defaults of the configuration class of transformers 4.
     pub(crate) generation_defaults: &'static [(&'static str, u32)],
-    /// Whether transformers 4 forces `bos_token_id` where config.json sets
+    /// Whether transformers 4 forces `bos_token_id` if config.json sets
     /// `force_bos_token_to_be_generated`.
     pub(crate) forces_bos_by_old_name: bool,
-    /// Other names of fields of config.json, each with the field: `attribute_map` in both versions
+    /// Other names of config.json's fields, `(other name, field)`: `attribute_map` in both versions
     /// of transformers.
     pub(crate) aliases: &'static [(&'static str, &'static str)],
-    /// Those that transformers 5 adds.
+    /// Other names that transformers 5 adds.
     pub(crate) aliases_of_5: &'static [(&'static str, &'static str)],
-    /// What stands before the names of all tensors but the output's, and is missing where the base
-    /// class saved them.
+    /// Prefix of all tensor names but the output's. Checkpoints that were saved by the base class
+    /// lack it.
     pub(crate) base_prefix: &'static str,
     /// Names of the encoder's parts.
     pub(crate) encoder: StackNames,
@@ -39,13 +42,13 @@ pub(crate) struct Family {
     pub(crate) tables: &'static [&'static str; 4],
     /// Where layers normalize.
     pub(crate) placement: Placement,
-    /// What is normalized before the first layer.
+    /// Norm before the first layer.
     pub(crate) embedding_norm: EmbeddingNorm,
-    /// Positions that are added to embedded tokens, where they are.
+    /// Positions that are added to embedded tokens.
     pub(crate) positions: Option<PositionKind>,
-    /// What holds where config.json is silent.
+    /// Defaults of config.json.
     pub(crate) defaults: Defaults,
-    /// Reads config.json: the sizes and choices of one model.
+    /// Reads the sizes and choices of a model from config.json.
     pub(crate) read: fn(&Self, &ModelConfig) -> Result<Model>,
 }
 
@@ -59,33 +62,64 @@ impl Family {
         };
         (self.read)(self, &config)
     }
+
+    /// A model of two stacks, each with its embedding, whose encoder attends to all tokens from
+    /// all tokens. `max_source_positions` is the maximum number of tokens of a source.
+    pub(crate) fn assemble(
+        &self,
+        (encoder, source): (Stack, Embedding),
+        (decoder, target): (Stack, Embedding),
+        output: Output,
+        max_source_positions: usize,
+    ) -> Model {
+        Model {
+            title: self.title,
+            memory: Memory::plain(encoder.norm.size),
+            encoder,
+            encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
+            decoder,
+            source,
+            target,
+            output,
+            tables: *self.tables,
+            separate_tables: false,
+            target_bias: None,
+            predicting: None,
+            target_prompt: None,
+            max_source_positions,
+            max_target_positions: None,
+            global_attention_mask: None,
+            aliases: Vec::new(),
+            unused: Vec::new(),
+        }
+    }
 }
 
-/// What `layernorm_embedding` is applied to.
+/// Where `layernorm_embedding` is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EmbeddingNorm {
-    /// There is none.
+    /// There is no such norm.
     None,
-    /// The sum of tokens and positions.
+    /// To the sum of tokens and positions.
     Sum,
-    /// That sum in the encoder, and the tokens alone in the decoder (BlenderbotSmall).
+    /// To the sum in the encoder, and to the tokens alone in the decoder (BlenderbotSmall).
     SumThenTokens,
 }
 
-/// The values of transformers' configuration class.
+/// Default values of transformers' configuration class.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
     /// `d_model`
     pub(crate) hidden: usize,
     /// `vocab_size`
     pub(crate) vocab_size: usize,
-    /// `max_position_embeddings`. T5's models have no such limit, but memory has one: attention
-    /// over the whole source takes it by the square.
+    /// `max_position_embeddings`. T5's models have no such limit, but the memory of full attention
+    /// grows with the square of the length.
     pub(crate) positions: usize,
     /// `encoder_layers`, `encoder_attention_heads` and `encoder_ffn_dim`; T5's `num_layers`,
     /// `num_heads` and `d_ff`.
     pub(crate) encoder: [usize; 3],
-    /// `decoder_layers`, `decoder_attention_heads` and `decoder_ffn_dim`; T5's decoder is as its
+    /// `decoder_layers`, `decoder_attention_heads` and `decoder_ffn_dim`; for T5 those of the
     /// encoder.
     pub(crate) decoder: [usize; 3],
     /// `activation_function`; T5's `feed_forward_proj`.

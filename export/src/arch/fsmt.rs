@@ -2,8 +2,8 @@
 //! Translation Task Submission").
 //!
 //! Agrees with `transformers/models/fsmt/modeling_fsmt.py`: post-norm layers, fairseq's sinusoidal
-//! positions, tables of their own for source and summary, of which transformers 4 ties the
-//! decoder's to the output whatever config.json says.
+//! positions, and separate tables for source and summary. transformers 4 ties the decoder's to the
+//! output, whatever config.json says.
 
 use super::bart::{self, BART};
 use super::blocks::positions::PositionKind;

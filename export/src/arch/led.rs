@@ -1,16 +1,16 @@
 //! LED, the Longformer encoder-decoder (Beltagy et al. 2020, "Longformer: The Long-Document
 //! Transformer").
 //!
-//! Agrees with `transformers/models/led/modeling_led.py`: BART, whose encoder sees half an
-//! `attention_window` to either side, with learned positions from the first row of their table.
-//! Tokens with global attention see all others, by projections of their own, and all others see
-//! them. Which they are is an input, `global_attention_mask`.
+//! Agrees with `transformers/models/led/modeling_led.py`: BART with learned positions from the
+//! first row of the table. The encoder's tokens attend to half an `attention_window` on either
+//! side. Tokens with global attention attend to all others, with projections of their own, and all
+//! others attend to them. The input `global_attention_mask` selects them.
 
 use epitome_runtime::generation::GlobalAttentionMask;
 
 use super::bart::{self, BART};
 use super::blocks::attention::{Attention, Projections};
-use super::blocks::fused_self_attention::{Globals, Pattern, Seen};
+use super::blocks::fused_self_attention::{AttentionScope, GlobalKv, Pattern};
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::{EncoderInputs, Tokens};
 use super::blocks::local_attention::{Blocks, neighbours, within};
@@ -50,7 +50,7 @@ pub(super) static LED: Family = Family {
     ..BART
 };
 
-/// Below the layer's `self_attn`.
+/// Names below the layer's `self_attn`.
 const PROJECTIONS: Projections = Projections {
     query: "longformer_self_attn.query",
     key: "longformer_self_attn.key",
@@ -58,7 +58,7 @@ const PROJECTIONS: Projections = Projections {
     output: "output",
 };
 
-/// What tokens with global attention are seen through.
+/// Names of the projections of tokens with global attention.
 const GLOBAL: Projections = Projections {
     query: "longformer_self_attn.query_global",
     key: "longformer_self_attn.key_global",
@@ -69,7 +69,7 @@ const GLOBAL: Projections = Projections {
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let mut model = bart::read(family, config)?;
     model.encoder.attention.names = PROJECTIONS;
-    // Its configuration has no `scale_embedding`.
+    // `LEDConfig` has no `scale_embedding`.
     model.source.scale = None;
     model.target.scale = None;
     let positions =
@@ -96,19 +96,19 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             ),
         ));
     }
-    // As transformers' documentation of LED advises for summaries.
+    // transformers' documentation of LED recommends this mask for summaries.
     model.global_attention_mask = Some(GlobalAttentionMask::first());
     model.encoder_layers =
         Box::new(move |b, encoder, inputs, x| layers(b, encoder, inputs, x, &windows));
     Ok(model)
 }
 
-/// What the layers of one window share in the portable layout.
+/// Tensors of the portable layout that layers with the same window share.
 struct Window {
     blocks: Blocks,
-    /// float32 `[batch, 1, blocks, 1, 3 * size]`.
+    /// Additive mask of padding: float32 `[batch, 1, blocks, 1, 3 * size]`.
     mask: Value,
-    /// float32 `[size, 3 * size]`.
+    /// Additive mask of distances: float32 `[size, 3 * size]`.
     band: Value,
 }
 
@@ -127,8 +127,8 @@ impl Window {
         Self { blocks, mask, band }
     }
 
-    /// What all tokens see near by and of the tokens with global attention: `[batch * source,
-    /// hidden]` to `[batch * source, heads * head_size]`.
+    /// Attention of all tokens to the window and to the tokens with global attention:
+    /// `[batch * source, hidden]` to `[batch * source, heads * head_size]`.
     fn attend(
         &self,
         b: &mut Builder<'_, '_>,
@@ -159,8 +159,8 @@ impl Window {
     }
 }
 
-/// What all tokens see near by and of the tokens with global attention, in the operator:
-/// `[batch * source, hidden]` to `[batch * source, heads * head_size]`.
+/// [`Self::attend`] with the fused operator: `[batch * source, hidden]` to
+/// `[batch * source, heads * head_size]`.
 fn fused(
     b: &mut Builder<'_, '_>,
     (attention, name): (&Attention, &str),
@@ -173,41 +173,41 @@ fn fused(
     let [global_key, global_value] =
         [&key, &value].map(|rows| global.tokens(b, rows, hidden, inputs));
     let globals =
-        Globals { key: &global_key, value: &global_value, mask: &global.seen, bias: None };
-    let seen = Seen {
+        GlobalKv { key: &global_key, value: &global_value, mask: &global.exist, bias: None };
+    let scope = AttentionScope {
         pattern: Pattern::Window { before: window / 2, after: window / 2 },
         globals: Some(globals),
-        ..Seen::all(&global.others)
+        ..AttentionScope::all(&global.others)
     };
-    Ok(attention.fused(b, [&query, &key, &value], &seen))
+    Ok(attention.fused(b, [&query, &key, &value], &scope))
 }
 
-/// Queries with what their scores are multiplied with.
+/// Multiplies queries with the scale of the scores.
 fn scaled(b: &mut Builder<'_, '_>, attention: &Attention, query: &Value) -> Value {
     let scale = b.graph.scalar(attention.score_scale());
     b.graph.node("Mul").inputs([query, &scale]).output()
 }
 
-/// What all layers share of the tokens with global attention.
+/// The tokens with global attention, for all layers.
 ///
-/// The source's first token is always among them, and nobody sees it where it has none: a graph is
-/// given no mask more often than not, and operators over nothing are a risk.
+/// The first token of the source is always among them, and masked if it has no global attention:
+/// most calls give no mask, and operators on empty tensors are a risk.
 struct Global {
     /// int32 `[batch, source]`: 1 for a token without global attention.
     others: Value,
-    /// int32 `[batch, source]`: 1 for a token with it.
+    /// int32 `[batch, source]`: 1 for a token with global attention.
     is_global: Value,
-    /// bool `[]`: whether there are any.
+    /// bool `[]`: whether any token has global attention.
     any: Value,
-    /// int64 `[tokens]`: where they are, in any document.
+    /// int64 `[tokens]`: positions of the tokens that have global attention in any document.
     positions: Value,
-    /// int64 `[1]`: how many positions.
+    /// int64 `[1]`: number of these positions.
     count: Value,
     /// int64 `[2]`: the shape `[batch, tokens]`.
     shape: Value,
-    /// int32 `[batch, tokens]`: 1 for those that have it in the document.
-    seen: Value,
-    /// float32 `[batch, 1, 1, 1, tokens]`: what is added to the scores of these.
+    /// int32 `[batch, tokens]`: 1 for positions with global attention in the document.
+    exist: Value,
+    /// float32 `[batch, 1, 1, 1, tokens]`: additive mask of these positions.
     mask: Value,
 }
 
@@ -239,17 +239,17 @@ impl Global {
         let count = graph.node("Shape").input(&positions).output();
 
         let node = graph.node("Gather").inputs([&is_global, &positions]);
-        let seen = node.int("axis", 1).output();
-        let mask = graph.node("Where").inputs([&seen, &zero, &masked]).output();
-        let seen = graph.node("Cast").input(&seen).int("to", Int32 as i64).output();
+        let exist = node.int("axis", 1).output();
+        let mask = graph.node("Where").inputs([&exist, &zero, &masked]).output();
+        let exist = graph.node("Cast").input(&exist).int("to", Int32 as i64).output();
         let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
         let batch = graph.node("Slice").inputs([&inputs.shape, &documents, &tokens]).output();
         let shape = graph.node("Concat").inputs([&batch, &count]).int("axis", 0).output();
-        Self { others, is_global: number, any, positions, count, shape, seen, mask }
+        Self { others, is_global: number, any, positions, count, shape, exist, mask }
     }
 
-    /// Keys or values of the global tokens, which every block sees: `[batch, heads, source,
-    /// head_size]` to `[batch, heads, 1, tokens, head_size]`.
+    /// Keys or values of the global tokens, in the shape that all blocks attend to:
+    /// `[batch, heads, source, head_size]` to `[batch, heads, 1, tokens, head_size]`.
     fn of_all_blocks(&self, b: &mut Builder<'_, '_>, x: &Value) -> Value {
         let axis = b.graph.int64s(&[2]);
         let node = b.graph.node("Gather").inputs([x, &self.positions]);
@@ -257,8 +257,7 @@ impl Global {
         b.graph.node("Unsqueeze").inputs([&tokens, &axis]).output()
     }
 
-    /// The rows of the tokens that any document has: `[batch * source, size]` to
-    /// `[batch * tokens, size]`.
+    /// Selects the rows of the global tokens: `[batch * source, size]` to `[batch * tokens, size]`.
     fn tokens(
         &self,
         b: &mut Builder<'_, '_>,
@@ -273,8 +272,8 @@ impl Global {
         flatten(b, &tokens, size)
     }
 
-    /// What all tokens have `attended` to, with what the global tokens see of `x` in their places:
-    /// both `[batch * source, hidden]`.
+    /// Replaces the rows of global tokens in `attended` with their attention to all of `x`. Both
+    /// are `[batch * source, hidden]`.
     fn attend(
         &self,
         b: &mut Builder<'_, '_>,
@@ -282,7 +281,7 @@ impl Global {
         (x, attended): (&Value, &Value),
         inputs: &EncoderInputs,
     ) -> Result<Value> {
-        // Made before the branch, so that all layers share them.
+        // The mask is written outside the branch, so that all layers share it.
         let mask = b.is_portable().then(|| inputs.score_mask(b));
         inputs.with_size(b, attention.hidden);
         let outside = b.graph.begin_branch("global");
@@ -290,8 +289,8 @@ impl Global {
         let query = attention.project(b, name, GLOBAL.query, &tokens)?;
         let key = attention.project(b, name, GLOBAL.key, x)?;
         let value = attention.project(b, name, GLOBAL.value, x)?;
-        let seen = match &mask {
-            None => attention.fused(b, [&query, &key, &value], &Seen::all(&inputs.mask)),
+        let of_globals = match &mask {
+            None => attention.fused(b, [&query, &key, &value], &AttentionScope::all(&inputs.mask)),
             Some(mask) => {
                 let heads = attention.heads;
                 let query = split_heads(b, &query, &self.shape, heads);
@@ -301,15 +300,15 @@ impl Global {
                 attend(b, [&query, &key, &value], &[mask], heads)
             }
         };
-        // A token of `positions` has global attention in some of the documents.
+        // A token of `positions` has global attention in some of the documents only.
         let graph = &mut b.graph;
         let [flat, first] = [graph.int64s(&[-1]), graph.int64s(&[0])];
-        let [from, to] = [&self.seen, &self.is_global].map(|mask| {
+        let [from, to] = [&self.exist, &self.is_global].map(|mask| {
             let mask = graph.node("Reshape").inputs([mask, &flat]).output();
             graph.node("NonZero").input(&mask).output()
         });
         let from = graph.node("Squeeze").inputs([&from, &first]).output();
-        let rows = graph.node("Gather").inputs([&seen, &from]).int("axis", 0).output();
+        let rows = graph.node("Gather").inputs([&of_globals, &from]).int("axis", 0).output();
         let to = graph.node("Transpose").input(&to).ints("perm", &[1, 0]).output();
         let placed = graph.node("ScatterND").inputs([attended, &to, &rows]).output();
         let with = b.graph.end_branch(outside, &[placed]);

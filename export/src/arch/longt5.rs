@@ -1,14 +1,14 @@
 //! LongT5 (Guo et al. 2021, "LongT5: Efficient Text-To-Text Transformer for Long Sequences").
 //!
-//! Agrees with `transformers/models/longt5/modeling_longt5.py`: T5, whose encoder sees
-//! `local_radius` tokens to either side and, with `encoder_attention_type: "transient-global"`, the
-//! sums of all whole blocks of `global_block_size` tokens, made anew in every layer. The last
-//! hidden states are scaled as in T5.
+//! Agrees with `transformers/models/longt5/modeling_longt5.py`: T5 whose encoder attends to
+//! `local_radius` tokens on either side. With `encoder_attention_type: "transient-global"` it also
+//! attends to the sums of all whole blocks of `global_block_size` tokens, which every layer
+//! computes anew. The last hidden states are scaled as in T5.
 
 use epitome_runtime::operators::block_sums;
 
 use super::blocks::attention::Attention;
-use super::blocks::fused_self_attention::{Globals as SeenByAll, Pattern, Seen};
+use super::blocks::fused_self_attention::{AttentionScope, GlobalKv, Pattern};
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::{EncoderInputs, Tokens};
 use super::blocks::local_attention::{Blocks, neighbours, within};
@@ -49,7 +49,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     model.encoder.names =
         StackNames { self_attention: [attention, "0.layer_norm"], ..family.encoder };
     let heads = model.encoder.attention.heads.count;
-    let sparse = Sparse {
+    let sparse = EncoderAttention {
         reach: config.bounded_or("local_radius", 127, family.defaults.positions)?,
         global_block,
         bias: RelativeBias::from_config(config, layers, heads, true)?,
@@ -59,8 +59,8 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     Ok(model)
 }
 
-/// Tokens of a global block. transformers numbers blocks by adding up their inverse, which is exact
-/// only for powers of two.
+/// Reads the number of tokens of a global block. transformers numbers blocks by adding up the
+/// inverse of the size, which is exact only for powers of two.
 fn global_block(config: &ModelConfig) -> Result<usize> {
     let field = "global_block_size";
     let size = config.size_or(field, 16)?;
@@ -70,16 +70,16 @@ fn global_block(config: &ModelConfig) -> Result<usize> {
     Err(wrong(field, format_args!("is {size}, but must be a power of two")))
 }
 
-/// Which tokens the encoder's see.
-struct Sparse {
-    /// Tokens to either side.
+/// The attention pattern of the encoder.
+struct EncoderAttention {
+    /// Number of tokens on either side.
     reach: usize,
-    /// Tokens of a block whose sum is seen by all, where there are such blocks.
+    /// Number of tokens of a global block, with transient-global attention.
     global_block: Option<usize>,
     bias: RelativeBias,
 }
 
-impl Sparse {
+impl EncoderAttention {
     fn layers(
         &self,
         b: &mut Builder<'_, '_>,
@@ -88,9 +88,14 @@ impl Sparse {
         x: &Value,
     ) -> Result<Value> {
         let name = self.bias.name(&encoder.names, 0);
-        let near = b.scoped("local", |b| match b.is_portable() {
-            true => Ok(Near::Portable(Local::new(b, inputs, (self.reach, self.bias), &name)?)),
-            false => Ok(Near::Fused(self.bias.by_distance(b, &name)?)),
+        let local = b.scoped("local", |b| match b.is_portable() {
+            true => Ok(LocalAttention::Portable(LocalBlocks::new(
+                b,
+                inputs,
+                (self.reach, self.bias),
+                &name,
+            )?)),
+            false => Ok(LocalAttention::Fused(self.bias.by_distance(b, &name)?)),
         })?;
         let globals = match self.global_block {
             Some(size) => Some(b.scoped("globals", |b| {
@@ -100,7 +105,7 @@ impl Sparse {
                     encoder.names.layer(0)
                 );
                 let blocks = WholeBlocks::new(b, inputs, size);
-                Globals::new(b, (blocks, &near), (self.bias, &name))
+                Globals::new(b, (blocks, &local), (self.bias, &name))
             })?),
             None => None,
         };
@@ -116,14 +121,18 @@ impl Sparse {
                 }
                 None => None,
             };
-            match &near {
-                Near::Fused(bias) => self.fused(b, (attention, name), (x, bias), (inputs, sums)),
-                Near::Portable(local) => local.attend(b, (attention, name), (x, inputs), sums),
+            match &local {
+                LocalAttention::Fused(bias) => {
+                    self.fused(b, (attention, name), (x, bias), (inputs, sums))
+                }
+                LocalAttention::Portable(local) => {
+                    local.attend(b, (attention, name), (x, inputs), sums)
+                }
             }
         })
     }
 
-    /// Self-attention in the operator, of `[batch * source, hidden]` to the same.
+    /// Self-attention with the fused operator: `[batch * source, hidden]` to the same shape.
     fn fused(
         &self,
         b: &mut Builder<'_, '_>,
@@ -131,47 +140,47 @@ impl Sparse {
         (x, bias): (&Value, &Value),
         (inputs, sums): (&EncoderInputs, Option<(&Globals, Value)>),
     ) -> Result<Value> {
-        let mut seen = Seen {
+        let mut scope = AttentionScope {
             pattern: Pattern::Window { before: self.reach, after: self.reach },
             bias: Some(bias),
-            ..Seen::all(&inputs.mask)
+            ..AttentionScope::all(&inputs.mask)
         };
         let Some((globals, states)) = sums else {
-            return attention.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
+            return attention.fused_encoder_self_attention(b, (name, x), (inputs, &scope));
         };
         let [query, key, value] = attention.qkv(b, name, x, Tokens::Source(inputs))?;
         let names = attention.names;
         let mut project = |part: &str| attention.project(b, name, part, &states);
         let [global_key, global_value] = [project(names.key)?, project(names.value)?];
-        seen.globals = Some(SeenByAll {
+        scope.globals = Some(GlobalKv {
             key: &global_key,
             value: &global_value,
             mask: &globals.blocks.exist,
             bias: Some([&globals.bias, &globals.blocks.of_token]),
         });
-        let attended = attention.fused(b, [&query, &key, &value], &seen);
+        let attended = attention.fused(b, [&query, &key, &value], &scope);
         attention.project_back(b, name, &attended)
     }
 }
 
-/// What all layers share of attention to the tokens near by.
-enum Near {
-    /// Of the operator: the values by distance, float32 `[heads, distances]`.
+/// Tensors of local attention that all layers share.
+enum LocalAttention {
+    /// Bias by distance for the operator: float32 `[heads, distances]`.
     Fused(Value),
-    /// Of the portable layout.
-    Portable(Local),
+    /// Tensors for the portable layout.
+    Portable(LocalBlocks),
 }
 
-/// What all layers share of attention to the tokens near by in the portable layout.
-struct Local {
+/// Tensors of local attention in the portable layout, which all layers share.
+struct LocalBlocks {
     blocks: Blocks,
-    /// Position bias and reach: float32 `[1, heads, 1, size, 3 * size]`.
+    /// Bias by distance with the limit of reach: float32 `[1, heads, 1, size, 3 * size]`.
     bias: Value,
-    /// Padding: float32 `[batch, 1, blocks, 1, 3 * size]`.
+    /// Additive mask of padding: float32 `[batch, 1, blocks, 1, 3 * size]`.
     mask: Value,
 }
 
-impl Local {
+impl LocalBlocks {
     fn new(
         b: &mut Builder<'_, '_>,
         inputs: &EncoderInputs,
@@ -190,8 +199,8 @@ impl Local {
         Ok(Self { blocks, bias, mask })
     }
 
-    /// Self-attention of `[batch * source, hidden]` to the same; `globals` are what all tokens see
-    /// besides, and their hidden states, `[batch * globals, hidden]`.
+    /// Self-attention: `[batch * source, hidden]` to the same shape. `globals` are the global
+    /// blocks and their sums, `[batch * globals, hidden]`.
     fn attend(
         &self,
         b: &mut Builder<'_, '_>,
@@ -237,18 +246,18 @@ impl Local {
     }
 }
 
-/// The whole blocks of a source, as all layers share them.
+/// The whole blocks of a source, for all layers.
 ///
-/// There is always one block more than the source has whole ones, and nobody sees it: a short
-/// source has none, and operators over nothing are a risk.
+/// There is always one block more than the source has whole ones, and it is masked: a short source
+/// has none, and operators on empty tensors are a risk.
 struct WholeBlocks {
-    /// int64 `[1]`: how many.
+    /// int64 `[1]`: number of blocks.
     count: Value,
-    /// int64 `[blocks]`: their numbers.
+    /// int64 `[blocks]`: numbers of the blocks.
     numbers: Value,
-    /// int32 `[batch, source]`: that of each token, or -1.
+    /// int32 `[batch, source]`: the block of each token, or -1.
     of_token: Value,
-    /// int32 `[batch, blocks]`: 1 for those that the document has.
+    /// int32 `[batch, blocks]`: 1 for blocks that the document has.
     exist: Value,
 }
 
@@ -269,23 +278,23 @@ impl WholeBlocks {
     }
 }
 
-/// What all layers share of attention to the sums of blocks.
+/// Tensors of attention to the sums of blocks, which all layers share.
 struct Globals {
     blocks: WholeBlocks,
-    /// The values by distance in blocks, float32 `[heads, distances]`; in the portable layout with
-    /// the mask and for each token, `[batch, heads, local blocks, size, globals]`.
+    /// Bias by distance in blocks, float32 `[heads, distances]`. In the portable layout the bias of
+    /// each token with the mask, `[batch, heads, local blocks, size, globals]`.
     bias: Value,
-    /// float32 `[batch, blocks, source]` in the portable layout: 1 for the tokens of a block.
+    /// float32 `[batch, blocks, source]`, in the portable layout: 1 for the tokens of a block.
     members: Option<Value>,
 }
 
 impl Globals {
     fn new(
         b: &mut Builder<'_, '_>,
-        (blocks, near): (WholeBlocks, &Near),
+        (blocks, local): (WholeBlocks, &LocalAttention),
         (bias, name): (RelativeBias, &str),
     ) -> Result<Self> {
-        let Near::Portable(local) = near else {
+        let LocalAttention::Portable(local) = local else {
             return Ok(Self { bias: bias.by_distance(b, name)?, blocks, members: None });
         };
         let graph = &mut b.graph;
@@ -295,7 +304,7 @@ impl Globals {
         let members = graph.node("Equal").inputs([&column, &blocks.numbers]).output();
         let members = graph.node("Cast").input(&members).int("to", Float as i64).output();
         let members = graph.node("Transpose").input(&members).ints("perm", &[0, 2, 1]).output();
-        // Blocks behind the last of a document do not exist for it: [batch, 1, 1, globals].
+        // Blocks that a document does not have are masked: `[batch, 1, 1, globals]`.
         let mask = score_mask(graph, &blocks.exist);
         let relative = graph.node("Sub").inputs([&blocks.numbers, &column]).output();
         let bias = bias.look_up(b, name, &relative)?;
@@ -305,7 +314,7 @@ impl Globals {
         Ok(Self { blocks, bias, members: Some(members) })
     }
 
-    /// The sums of the blocks' tokens: `[batch * source, hidden]` to `[batch * globals, hidden]`.
+    /// Sums of the tokens of each block: `[batch * source, hidden]` to `[batch * globals, hidden]`.
     fn sums(
         &self,
         b: &mut Builder<'_, '_>,
@@ -336,8 +345,8 @@ impl Globals {
     }
 }
 
-/// The whole block that each token belongs to, those behind the last one to that, padding and the
-/// tokens of a source without any to -1: int64 `[batch, source]`.
+/// The whole block of each token: int64 `[batch, source]`. Tokens behind the last whole block
+/// belong to it. Padding, and all tokens of a source without a whole block, have -1.
 fn block_of_token(b: &mut Builder<'_, '_>, inputs: &EncoderInputs, size: usize) -> Value {
     let positions = b.graph.range(&inputs.source_length);
     let graph = &mut b.graph;

@@ -1,9 +1,9 @@
-//! Marian (Junczys-Dowmunt et al. 2018, "Marian: Fast Neural Machine Translation in C++"), as the
-//! OPUS models have it.
+//! Marian (Junczys-Dowmunt et al. 2018, "Marian: Fast Neural Machine Translation in C++"), the
+//! architecture of the OPUS models.
 //!
 //! Agrees with `transformers/models/marian/modeling_marian.py`: post-norm layers, sinusoidal
-//! positions (those of the checkpoint where it holds them), no norm over the embeddings; with
-//! `share_encoder_decoder_embeddings: false` source and summary have tables of their own.
+//! positions (from the checkpoint if it has them), and no norm over the embeddings. With
+//! `share_encoder_decoder_embeddings: false` source and summary have separate tables.
 
 use super::bart::{self, BART};
 use super::blocks::positions::PositionKind;

@@ -2,8 +2,8 @@
 //! and mBART-50.
 //!
 //! Agrees with `transformers/models/mbart/modeling_mbart.py`: BART with pre-norm layers and a
-//! closing norm, and the norm over the embeddings as well. The language of the summary is a matter
-//! of generation (`forced_bos_token_id`, or the decoder's start token).
+//! closing norm, and with the norm over the embeddings too. The language of the summary is set at
+//! generation (`forced_bos_token_id`, or the decoder's start token).
 
 use super::bart::BART;
 use super::blocks::norm::Placement;

@@ -1,8 +1,8 @@
 //! The architectures: each is a [`Family`], which describes how its models differ from others.
 //!
 //! A new architecture is one file here and two lines below: its `mod`, and one in [`FAMILIES`]. A
-//! [`Family`] and a config.json make a [`model::Model`], which writes the graphs; [`blocks`] are
-//! what it is composed of.
+//! [`Family`] and a config.json make a [`model::Model`], which writes the graphs. [`blocks`] has
+//! the building blocks.
 
 mod blocks;
 mod builder;
@@ -81,7 +81,7 @@ pub(crate) fn find(model_type: &str) -> Option<&'static Family> {
     FAMILIES.iter().copied().find(|known| known.model_type == model_type)
 }
 
-/// The tokenizer class that transformers chooses for this config.json where it names none.
+/// The tokenizer class that transformers chooses if this config.json names none.
 pub(crate) fn tokenizer_class(config: &Map<String, Value>) -> Option<&'static str> {
     let model_type = config.get("model_type")?.as_str()?;
     if model_type == encoder_decoder::ENCODER_DECODER.model_type {
@@ -91,7 +91,7 @@ pub(crate) fn tokenizer_class(config: &Map<String, Value>) -> Option<&'static st
     of_family.or_else(|| encoder_decoder::tokenizer_class(model_type))
 }
 
-/// Checks that the config.json in `folder` is of an architecture that can be exported.
+/// Checks that the config.json in `folder` has an architecture that can be exported.
 ///
 /// # Errors
 ///

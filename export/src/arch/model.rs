@@ -1,5 +1,5 @@
-//! A model with all its sizes, and the graphs that it becomes. Every architecture is a [`Model`]:
-//! what sets them apart are the values in it.
+//! A model with all its sizes, and the graphs that it becomes. All architectures are values of
+//! [`Model`].
 
 use epitome_runtime::bundle::{DECODER, ENCODER, Layout, ModelShape};
 use epitome_runtime::generation::GlobalAttentionMask;
@@ -12,11 +12,10 @@ use super::blocks::positions::PositionKind;
 use super::blocks::predicting::PredictingStream;
 use super::blocks::prompt::Prompt;
 use super::blocks::relative_bias::{BiasLayers, RelativeBias, relative_of_step};
-use super::blocks::streams::of_stream;
+use super::blocks::streams::stream_rows;
 use super::blocks::transformer::Stack;
 use super::builder::{Builder, Side};
 use super::config::ModelConfig;
-use super::family::Family;
 use super::weights::{Alias, ModelWeights};
 use crate::error::{Error, Result};
 use crate::onnx::graph::{Graph, Value};
@@ -24,9 +23,9 @@ use crate::optimum::names as optimum;
 
 /// The graphs of a model, and the sizes the runtime needs to run them.
 pub(crate) struct Graphs {
-    /// Each with the name of its file.
+    /// The graphs, each with its file name.
     pub(crate) files: Vec<(&'static str, Graph)>,
-    /// Sizes of all.
+    /// Sizes of the model.
     pub(crate) shape: ModelShape,
 }
 
@@ -41,75 +40,45 @@ pub(crate) struct Model {
     pub(crate) title: &'static str,
     /// The encoder.
     pub(crate) encoder: Stack,
-    /// How the encoder's layers are written.
+    /// Writes the encoder's layers.
     pub(crate) encoder_layers: EncoderLayers,
     /// The decoder.
     pub(crate) decoder: Stack,
-    /// What the encoder's layers read.
+    /// Embedding of the source.
     pub(crate) source: Embedding,
-    /// What the decoder's layers read.
+    /// Embedding of the summary.
     pub(crate) target: Embedding,
-    /// What cross-attention reads.
+    /// Input of cross-attention.
     pub(crate) memory: Memory,
-    /// What makes logits of the decoder's hidden states.
+    /// The output layer.
     pub(crate) output: Output,
     /// Names of the tied embedding tables: the leading one, the encoder's, the decoder's, the
     /// output's.
     pub(crate) tables: [&'static str; 4],
-    /// Whether source and summary have tables of their own, of which the decoder's is tied to the
+    /// Whether source and summary have separate tables, of which the decoder's is tied to the
     /// output (Marian).
     pub(crate) separate_tables: bool,
-    /// What is added to the scores of the decoder's self-attention.
+    /// Relative bias of the decoder's self-attention.
     pub(crate) target_bias: Option<RelativeBias>,
-    /// The stream beside the decoder's tokens, of which logits are made.
+    /// The predicting stream, from which the logits are computed.
     pub(crate) predicting: Option<PredictingStream>,
-    /// What stands before the keys and values of the decoder's self-attention.
+    /// Prompt before the keys and values of the decoder's self-attention.
     pub(crate) target_prompt: Option<Prompt>,
-    /// Most tokens of a source.
+    /// Maximum number of tokens of a source.
     pub(crate) max_source_positions: usize,
-    /// Most tokens of a summary that the decoder reads; `None` where its positions have no end.
+    /// Maximum number of tokens of a summary that the decoder reads; `None` if positions are
+    /// unlimited.
     pub(crate) max_target_positions: Option<usize>,
-    /// Which tokens have global attention where nobody says it; none for models without it.
+    /// Default of the mask of global attention; `None` for models without it.
     pub(crate) global_attention_mask: Option<GlobalAttentionMask>,
-    /// What is read under names that the checkpoint does not have as they are.
+    /// Tensors that the checkpoint has under other names or in another form.
     pub(crate) aliases: Vec<(String, Alias)>,
-    /// Tensors that some checkpoints hold and nothing reads; all below a name that ends in a point.
+    /// Tensors of some checkpoints that no graph reads. A name that ends in a point is a prefix.
     pub(crate) unused: Vec<String>,
 }
 
 impl Model {
-    /// A model of two stacks, each with what it reads, and of an encoder in which every token sees
-    /// all others. `max_source_positions` are the most tokens of a source.
-    pub(crate) fn new(
-        family: &Family,
-        (encoder, source): (Stack, Embedding),
-        (decoder, target): (Stack, Embedding),
-        output: Output,
-        max_source_positions: usize,
-    ) -> Self {
-        Self {
-            title: family.title,
-            memory: Memory::plain(encoder.norm.size),
-            encoder,
-            encoder_layers: Box::new(|b, encoder, inputs, x| encoder.plain_encoder(b, inputs, x)),
-            decoder,
-            source,
-            target,
-            output,
-            tables: *family.tables,
-            separate_tables: false,
-            target_bias: None,
-            predicting: None,
-            target_prompt: None,
-            max_source_positions,
-            max_target_positions: None,
-            global_attention_mask: None,
-            aliases: Vec::new(),
-            unused: Vec::new(),
-        }
-    }
-
-    /// Writes the graphs; the weights stream into the weight file on the way.
+    /// Writes the graphs. The weights stream into the weight file meanwhile.
     pub(crate) fn graphs(&self, layout: Layout, weights: &mut ModelWeights<'_>) -> Result<Graphs> {
         for (name, alias) in &self.aliases {
             weights.alias(name, alias);
@@ -120,7 +89,7 @@ impl Model {
             Layout::Optimum => vec![(optimum::ENCODER, encoder), (optimum::DECODER, decoder)],
             Layout::Bundle => vec![(ENCODER, encoder), (DECODER, decoder)],
         };
-        // Where every table is its own, nothing reads the leading one.
+        // If all tables differ, no graph reads the leading one.
         weights.pass_over(&self.tables);
         weights.pass_over(&[self.output.bias.0]);
         for name in &self.unused {
@@ -132,7 +101,7 @@ impl Model {
         Ok(Graphs { files, shape: self.shape() })
     }
 
-    /// Sets which tokens have global attention where nobody says it.
+    /// Sets the default of the mask of global attention.
     pub(crate) fn set_global_attention_mask(
         &mut self,
         mask: &GlobalAttentionMask,
@@ -146,14 +115,14 @@ impl Model {
         Ok(())
     }
 
-    /// Sets how many tokens a summary can hold.
+    /// Sets the vocabulary size of summaries.
     pub(crate) fn set_target_vocab_size(&mut self, size: usize) {
         self.target.vocab_size = size;
         self.output.vocab_size = size;
         self.output.bias.1 = vec![1, size];
     }
 
-    /// Has both position tables count past the `pad_token_id` of config.json.
+    /// Sets the `pad_token_id` of config.json in both position tables.
     pub(crate) fn count_past_padding(&mut self, config: &ModelConfig) -> Result<()> {
         let vocab_size = self.source.vocab_size;
         let tables = [&mut self.source.positions, &mut self.target.positions];
@@ -215,7 +184,7 @@ impl Model {
             let tables = self.tied_to(&self.target.table);
             let x = self.target.apply(b, tables, Tokens::Step(&inputs))?;
             match &self.predicting {
-                Some(stream) => stream.beside(b, &x, &self.target, &mut inputs),
+                Some(stream) => stream.add_rows(b, &x, &self.target, &mut inputs),
                 None => Ok(x),
             }
         })?;
@@ -238,7 +207,7 @@ impl Model {
         }
         let mut x = self.decoder.decoder(&mut b, &x, &inputs, &mut caches)?;
         if inputs.streams.is_some() {
-            x = of_stream(&mut b, &x);
+            x = stream_rows(&mut b, &x);
         }
         let logits =
             b.scoped("lm_head", |b| self.output.apply(b, self.tied_to(self.output.table), &x))?;
@@ -247,7 +216,7 @@ impl Model {
         Ok(b.graph)
     }
 
-    /// Puts prompts before keys and values, where the model has them.
+    /// Puts the prompts, if there are any, before keys and values.
     fn set_prompts(
         &self,
         b: &mut Builder<'_, '_>,
@@ -268,7 +237,7 @@ impl Model {
                 cache.cross_prompt = Some(prompt);
             }
         } else {
-            // The encoder put it before what it packed: a source has so many tokens more.
+            // The encoder packed the prompt with the source, which is longer by its length.
             let more = b.graph.int32s(&[0, 0, prompt.length as i32]);
             inputs.source = b.graph.node("Add").inputs([&inputs.source, &more]).output();
         }

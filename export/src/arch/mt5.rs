@@ -1,7 +1,7 @@
 //! mT5 (Xue et al. 2020, "mT5: A massively multilingual pre-trained text-to-text transformer").
 //!
-//! Agrees with `transformers/models/mt5/modeling_mt5.py`: T5 with gates, whose last hidden states
-//! are never scaled. Its checkpoints hold an output table of their own.
+//! Agrees with `transformers/models/mt5/modeling_mt5.py`: T5 with gated feed-forward layers, whose
+//! last hidden states are never scaled. Its checkpoints hold a separate output table.
 
 use super::blocks::relative_bias::BiasLayers;
 use super::family::{Defaults, Family};
@@ -16,7 +16,7 @@ pub(super) static MT5: Family = Family {
     ..T5
 };
 
-/// Those of `transformers/models/mt5/configuration_mt5.py`.
+/// Default values of `MT5Config`, in `transformers/models/mt5/configuration_mt5.py`.
 const DEFAULTS: Defaults = Defaults {
     vocab_size: 250_112,
     encoder: [8, 6, 1024],

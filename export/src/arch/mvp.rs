@@ -1,9 +1,9 @@
 //! MVP (Tang et al. 2022, "MVP: Multi-task Supervised Pre-training for Natural Language
 //! Generation").
 //!
-//! Agrees with `transformers/models/mvp/modeling_mvp.py`: BART. With `use_prompt` keys and values
-//! of a trained prompt stand before those of the tokens in every layer. transformers 5 leaves out
-//! those of the encoder, and its checkpoints hold none.
+//! Agrees with `transformers/models/mvp/modeling_mvp.py`: BART. With `use_prompt`, every layer has
+//! trained keys and values before those of the tokens. transformers 5 drops the encoder's prompt,
+//! and its checkpoints hold none.
 
 use super::bart::{self, BART};
 use super::blocks::prompt::Prompt;

@@ -3,8 +3,8 @@
 //! some layers.
 //!
 //! Agrees with `transformers/models/nllb_moe/modeling_nllb_moe.py` of 4.57.6, which computes what
-//! fairseq trained. That of 5.24.0 takes the mask of the first expert for the numbers of experts,
-//! and runs no more than the experts 0 and 1, whatever the router says.
+//! fairseq trained. Version 5.24.0 confuses the mask of the first expert with the numbers of
+//! experts, and always runs experts 0 and 1 only.
 
 use super::bart;
 use super::blocks::experts::{Capacity, Experts, Routing};
@@ -43,7 +43,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     Ok(model)
 }
 
-/// The experts of one side, where it has any; both have as many.
+/// The experts of one side, if it has any. Both sides have the same number.
 fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Option<Experts>> {
     let sparse_step = format!("{side}_sparse_step");
     if config.number_or(&sparse_step, 4.0)? <= 0.0 {
@@ -60,7 +60,7 @@ fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Option<Exp
         }
     };
     only("router_dtype", "float32", "float32")?;
-    // The others draw random numbers.
+    // Other policies draw random numbers.
     only("second_expert_policy", "all", "all")?;
     let tokens = "expert_capacity";
     let capacity = match config.number_or("moe_eval_capacity_token_fraction", 1.0)? {
@@ -89,7 +89,8 @@ fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Option<Exp
     if count < 2 {
         return Err(wrong("num_experts", format_args!("is {count}, but must be at least 2")));
     }
-    let shares_before_dropping = config.flag("normalize_router_prob_before_dropping", false)?;
-    let routing = Routing::Two { capacity, shares_before_dropping, factor: (1.0 - dropout) as f32 };
+    let normalize_before_dropping = config.flag("normalize_router_prob_before_dropping", false)?;
+    let routing =
+        Routing::Two { capacity, normalize_before_dropping, factor: (1.0 - dropout) as f32 };
     Ok(Some(Experts { count, routing, first: step - 1, step, feed_forward: stack.feed_forward }))
 }

@@ -2,8 +2,8 @@
 //! Summarization").
 //!
 //! Agrees with `transformers/models/pegasus/modeling_pegasus.py`: pre-norm layers with a closing
-//! norm, sinusoidal positions (those of the checkpoint where it holds them, which matters for one
-//! saved in half precision; computed otherwise).
+//! norm and sinusoidal positions. The positions are read from the checkpoint if it holds them,
+//! since they differ in half precision, and computed otherwise.
 
 use super::bart::BART;
 use super::blocks::norm::Placement;

@@ -2,13 +2,13 @@
 //! Summarization").
 //!
 //! Agrees with `transformers/models/pegasus_x/modeling_pegasus_x.py`: PEGASUS without biases in its
-//! attention, computed positions, no `final_logits_bias`, and an encoder of two streams: tokens see
-//! their block and the global tokens, global tokens see everything. In every second layer blocks
-//! begin half a block earlier.
+//! attention, with computed positions, without `final_logits_bias`, and with two kinds of tokens in
+//! the encoder: tokens of the source attend to their block and to the global tokens, and global
+//! tokens attend to all. In every second layer blocks begin half a block earlier.
 
 use super::bart::{self, BART};
 use super::blocks::attention::Attention;
-use super::blocks::fused_self_attention::{Globals, Pattern, Seen};
+use super::blocks::fused_self_attention::{AttentionScope, GlobalKv, Pattern};
 use super::blocks::heads::{flatten, split_heads};
 use super::blocks::inputs::EncoderInputs;
 use super::blocks::local_attention::Blocks;
@@ -49,7 +49,7 @@ pub(super) static PEGASUS_X: Family = Family {
     ..BART
 };
 
-/// The largest `block_size`: a source is padded to whole blocks.
+/// Limit of `block_size`: a source is padded to whole blocks.
 const MAX_BLOCK: usize = 1 << 16;
 
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
@@ -70,36 +70,36 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
 struct Encoder<'a> {
     stack: &'a Stack,
     inputs: &'a EncoderInputs,
-    /// Global tokens.
+    /// Number of global tokens.
     globals: usize,
     block_size: usize,
     staggered: bool,
 }
 
-/// How one kind of layer cuts the source.
-struct Cut {
+/// Division of the source into blocks, for one kind of layer.
+struct BlockDivision {
     blocks: Blocks,
-    /// float32 `[batch, 1, blocks, 1, globals + size]`.
+    /// Additive mask: float32 `[batch, 1, blocks, 1, globals + size]`.
     mask: Value,
 }
 
-/// What all layers share.
+/// Tensors that all layers share.
 enum Shared {
-    /// Of the operator.
+    /// Tensors of the operator.
     Fused {
-        /// int32 `[batch, globals]`: all of them are seen.
+        /// int32 `[batch, globals]`: ones, since all global tokens are attended to.
         globals: Value,
     },
-    /// Of the portable layout.
+    /// Tensors of the portable layout.
     Portable {
-        /// One for each kind of layer.
-        cuts: Vec<Cut>,
-        /// float32 `[batch, 1, 1, globals + source]`.
-        everything: Value,
+        /// The division into blocks of each kind of layer.
+        divisions: Vec<BlockDivision>,
+        /// Additive mask of all keys: float32 `[batch, 1, 1, globals + source]`.
+        full_mask: Value,
     },
 }
 
-/// Queries, keys and values, each `[batch * tokens, heads * head_size]`; in the portable layout
+/// Queries, keys and values: `[batch * tokens, heads * head_size]` each, or in the portable layout
 /// `[batch, heads, tokens, head_size]`.
 struct Projected {
     query: Value,
@@ -114,7 +114,7 @@ impl Encoder<'_> {
 
     fn layers(&self, b: &mut Builder<'_, '_>, x: &Value) -> Result<Value> {
         let stack = self.stack;
-        // Padding before the first token, in each kind of layer.
+        // Padding before the first token, for each kind of layer.
         let leads = match self.staggered {
             true => vec![0, self.block_size / 2],
             false => vec![0],
@@ -138,38 +138,38 @@ impl Encoder<'_> {
                 let local = self.project_tokens(b, &attention, tokens.input())?;
                 let global = self.project_globals(b, &attention, globals.input())?;
                 let kind = layer % leads.len();
-                let seen = b.scoped("tokens", |b| {
-                    let seen = match &shared {
+                let attended = b.scoped("tokens", |b| {
+                    let attended = match &shared {
                         Shared::Fused { globals } => {
                             let size = self.block_size;
                             let pattern = Pattern::Blocks { size, lead: leads[kind] };
                             self.fused(b, pattern, [&local, &local, &global], globals)
                         }
-                        Shared::Portable { cuts, .. } => {
-                            self.tokens_see(b, &cuts[kind], &local, &global)
+                        Shared::Portable { divisions, .. } => {
+                            self.attend_from_tokens(b, &divisions[kind], &local, &global)
                         }
                     };
-                    self.attention().project_back(b, &attention, &seen)
+                    self.attention().project_back(b, &attention, &attended)
                 })?;
-                tokens.add(b, &seen)?;
+                tokens.add(b, &attended)?;
                 let hidden = self.attention().hidden;
                 let inner = stack.feed_forward.apply(b, &name, tokens.input(), hidden)?;
                 tokens.add(b, &inner)?;
-                // Nobody sees what the last layer makes of the global tokens.
+                // No layer reads the global tokens of the last layer.
                 if last {
                     return Ok(());
                 }
                 b.scoped("globals", |b| {
-                    let seen = match &shared {
+                    let attended = match &shared {
                         Shared::Fused { globals } => {
                             self.fused(b, Pattern::Full, [&global, &local, &global], globals)
                         }
-                        Shared::Portable { everything, .. } => {
-                            self.globals_see(b, everything, &local, &global)
+                        Shared::Portable { full_mask, .. } => {
+                            self.attend_from_globals(b, full_mask, &local, &global)
                         }
                     };
-                    let seen = self.attention().project_back(b, &attention, &seen)?;
-                    globals.add(b, &seen)?;
+                    let attended = self.attention().project_back(b, &attention, &attended)?;
+                    globals.add(b, &attended)?;
                     let inner = stack.feed_forward.apply(b, &name, globals.input(), hidden)?;
                     globals.add(b, &inner)
                 })
@@ -178,7 +178,7 @@ impl Encoder<'_> {
         Ok(tokens.input().clone())
     }
 
-    /// Names of a stream's norms, in the order in which they run.
+    /// Names of the norms of one kind of tokens, in the order in which they run.
     fn norms(&self, attention_norm: &str) -> Vec<String> {
         let names = &self.stack.names;
         (0..self.stack.layers)
@@ -191,8 +191,8 @@ impl Encoder<'_> {
 
     fn shared(&self, b: &mut Builder<'_, '_>, leads: &[usize]) -> Shared {
         if b.is_portable() {
-            let cuts = leads.iter().map(|lead| self.cut(b, *lead)).collect();
-            return Shared::Portable { cuts, everything: self.mask_of_everything(b) };
+            let divisions = leads.iter().map(|lead| self.division(b, *lead)).collect();
+            return Shared::Portable { divisions, full_mask: self.full_mask(b) };
         }
         let batch = self.batch(b);
         let shape = b.graph.shape(&batch, &[self.globals as i64]);
@@ -206,8 +206,8 @@ impl Encoder<'_> {
         b.graph.node("Slice").inputs([&self.inputs.shape, &from, &to]).output()
     }
 
-    /// The queries of the first see the keys of the second by a pattern, and all of the third, the
-    /// global tokens.
+    /// Attention with the operator: the queries of the first attend to the keys of the second by
+    /// `pattern`, and to all of the third, the global tokens.
     fn fused(
         &self,
         b: &mut Builder<'_, '_>,
@@ -215,26 +215,30 @@ impl Encoder<'_> {
         [queries, tokens, global]: [&Projected; 3],
         mask: &Value,
     ) -> Value {
-        let globals = Globals { key: &global.key, value: &global.value, mask, bias: None };
-        let seen = Seen { pattern, globals: Some(globals), ..Seen::all(&self.inputs.mask) };
-        self.attention().fused(b, [&queries.query, &tokens.key, &tokens.value], &seen)
+        let globals = GlobalKv { key: &global.key, value: &global.value, mask, bias: None };
+        let scope = AttentionScope {
+            pattern,
+            globals: Some(globals),
+            ..AttentionScope::all(&self.inputs.mask)
+        };
+        self.attention().fused(b, [&queries.query, &tokens.key, &tokens.value], &scope)
     }
 
-    fn cut(&self, b: &mut Builder<'_, '_>, lead: usize) -> Cut {
+    fn division(&self, b: &mut Builder<'_, '_>, lead: usize) -> BlockDivision {
         let blocks = Blocks::new(b, self.inputs, self.block_size, lead);
         let mask = blocks.mask(b, &self.inputs.mask);
         let mask = self.unmasked_globals(b, &mask, 4);
-        Cut { blocks, mask }
+        BlockDivision { blocks, mask }
     }
 
-    /// What is added to the scores of all keys, the global ones first: float32
+    /// Additive mask of the scores of all keys, the global ones first: float32
     /// `[batch, 1, 1, globals + source]`.
-    fn mask_of_everything(&self, b: &mut Builder<'_, '_>) -> Value {
+    fn full_mask(&self, b: &mut Builder<'_, '_>) -> Value {
         let mask = self.inputs.score_mask(b);
         self.unmasked_globals(b, &mask, 3)
     }
 
-    /// Zeros for the global tokens, before the others along `axis`.
+    /// Puts zeros for the global tokens before `mask`, along `axis`.
     fn unmasked_globals(&self, b: &mut Builder<'_, '_>, mask: &Value, axis: i64) -> Value {
         let graph = &mut b.graph;
         let [pads, axis] = [graph.int64s(&[self.globals as i64, 0]), graph.int64s(&[axis])];
@@ -291,18 +295,19 @@ impl Encoder<'_> {
         Ok(Projected { query, key, value })
     }
 
-    /// Tokens see the global tokens and their block: `[batch * source, hidden]`.
-    fn tokens_see(
+    /// Attention of the source's tokens to the global tokens and to their block:
+    /// `[batch * source, hidden]`.
+    fn attend_from_tokens(
         &self,
         b: &mut Builder<'_, '_>,
-        cut: &Cut,
+        division: &BlockDivision,
         local: &Projected,
         global: &Projected,
     ) -> Value {
         let heads = self.attention().heads;
         let parts = [&local.query, &local.key, &local.value];
-        let [query, key, value] = parts.map(|x| cut.blocks.split(b, x, heads));
-        // One block's worth of global tokens, for all blocks.
+        let [query, key, value] = parts.map(|x| division.blocks.split(b, x, heads));
+        // The global tokens in the shape of one block, which all blocks share.
         let axis = b.graph.int64s(&[2]);
         let [global_key, global_value] = [&global.key, &global.value]
             .map(|x| b.graph.node("Unsqueeze").inputs([x, &axis]).output());
@@ -310,12 +315,12 @@ impl Encoder<'_> {
         let to_block = scores(b, &query, &key, 5);
         let sizes = b.graph.int64s(&[self.globals as i64, self.block_size as i64]);
         let parts = [(&to_globals, &global_value), (&to_block, &value)];
-        let attended = attend_to_both(b, parts, &sizes, &[&cut.mask]);
-        cut.blocks.join(b, &attended, self.inputs, heads)
+        let attended = attend_to_both(b, parts, &sizes, &[&division.mask]);
+        division.blocks.join(b, &attended, self.inputs, heads)
     }
 
-    /// Global tokens see themselves and all others: `[batch * globals, hidden]`.
-    fn globals_see(
+    /// Attention of the global tokens to themselves and to all others: `[batch * globals, hidden]`.
+    fn attend_from_globals(
         &self,
         b: &mut Builder<'_, '_>,
         mask: &Value,

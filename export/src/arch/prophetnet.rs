@@ -1,11 +1,10 @@
 //! ProphetNet (Qi et al. 2020, "ProphetNet: Predicting Future N-gram for Sequence-to-Sequence
 //! Pre-training").
 //!
-//! Agrees with `transformers/models/prophetnet/modeling_prophetnet.py` over a cache, a token at a
-//! time: post-norm layers, learned positions that start in the second row of their table, and a
-//! stream beside the decoder's tokens, of which the next one is predicted. (transformers mixes up
-//! the relative biases of that stream where it reads several tokens at once, as it does for a given
-//! start of a summary.)
+//! Agrees with `transformers/models/prophetnet/modeling_prophetnet.py` with a cache and one token
+//! at a time: post-norm layers, learned positions that start in the second row of the table, and
+//! the predicting stream. (transformers confuses the relative biases of that stream if it reads
+//! several tokens at once, as for a given start of a summary.)
 
 use super::bart::Layers;
 use super::blocks::attention::Projections;
@@ -57,7 +56,7 @@ pub(super) static PROPHETNET: Family = Family {
     read,
 };
 
-/// Its multilingual sibling, which differs in its tokenizer alone.
+/// The multilingual model, which differs only in its tokenizer.
 pub(super) static XLM_PROPHETNET: Family = Family {
     model_type: "xlm-prophetnet",
     title: "XLM-ProphetNet",
@@ -93,7 +92,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
     let padding = config.token_or("pad_token_id", 0, vocab_size)?;
     if padding != 0 {
-        // Where transformers stops at the second token.
+        // transformers fails at the second token here.
         return Err(wrong("pad_token_id", format_args!("is {padding}, but must be 0")));
     }
     let positions = config.size_or("max_position_embeddings", defaults.positions)?;
@@ -123,8 +122,8 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     let decoder = (decoder, embedding(&family.decoder));
     Ok(Model {
         predicting: Some(predicting),
-        // A token's position is the second row's or a later one, and its stream's is the next.
+        // A token's position begins at the second row, and its stream's is one further.
         max_target_positions: Some(positions - 2),
-        ..Model::new(family, encoder, decoder, output, positions)
+        ..family.assemble(encoder, decoder, output, positions)
     })
 }

@@ -3,8 +3,7 @@
 //!
 //! Agrees with `transformers/models/switch_transformers/modeling_switch_transformers.py`: T5, where
 //! a router chooses one of several feed-forward layers for each token in some layers. An expert
-//! takes so many tokens of a source (`expert_capacity`), and for those behind the layer adds
-//! nothing.
+//! takes at most `expert_capacity` tokens of a source. For further tokens the layer adds nothing.
 
 use serde_json::Value;
 
@@ -60,7 +59,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     Ok(model)
 }
 
-/// The experts of one side; both have as many.
+/// The experts of one side. Both sides have the same number.
 fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Experts> {
     let field = format!("num_sparse_{side}_layers");
     let sparse = match config.get(&field).and_then(Value::as_u64) {
@@ -76,7 +75,7 @@ fn experts(config: &ModelConfig, stack: &Stack, side: &str) -> Result<Experts> {
     Ok(Experts {
         count: config.layers_or("num_experts", 8)?,
         routing: Routing::First { capacity: config.size_or("expert_capacity", 64)? },
-        // In all layers, or in the second of as many.
+        // Experts are in all layers, or in the second of every `step`.
         first: usize::from(step > 1),
         step,
         feed_forward: stack.feed_forward,

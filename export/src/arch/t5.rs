@@ -2,10 +2,10 @@
 //! Transformer"), T5 v1.1 and Flan-T5.
 //!
 //! Agrees with `transformers/models/t5/modeling_t5.py`: pre-norm layers with root-mean-square
-//! norms, no biases, no positions but a relative bias in self-attention. The last hidden states are
-//! scaled where config.json does not set `tie_word_embeddings` to false; transformers 5 ties in
-//! either case and keeps that choice as `scale_decoder_outputs`. An output table that differs from
-//! the embedding is used whatever config.json says.
+//! norms, no biases, and a relative bias in self-attention in place of positions. The last hidden
+//! states are scaled unless config.json sets `tie_word_embeddings` to false; transformers 5 always
+//! ties, and keeps that choice as `scale_decoder_outputs`. An output table that differs from the
+//! embedding is used, whatever config.json says.
 
 use super::blocks::activation::Activation;
 use super::blocks::attention::{Attention, Projections};
@@ -67,7 +67,7 @@ pub(super) const ENCODER: StackNames = StackNames {
     closing_norm: "final_layer_norm",
 };
 
-/// Those of `transformers/models/t5/configuration_t5.py`.
+/// Default values of `T5Config`, in `transformers/models/t5/configuration_t5.py`.
 pub(super) const DEFAULTS: Defaults = Defaults {
     hidden: 512,
     vocab_size: 32128,
@@ -78,17 +78,18 @@ pub(super) const DEFAULTS: Defaults = Defaults {
     scale_embedding: false,
 };
 
-/// A tensor of old checkpoints that nothing reads.
+/// A tensor of old checkpoints that no graph reads.
 const UNUSED: &str = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
 
-/// Whether the last hidden states are divided by the root of their size.
+/// Whether the last hidden states are divided by the square root of their size.
 pub(super) fn outputs_are_scaled(config: &ModelConfig) -> Result<bool> {
     let scaled = config.flag("tie_word_embeddings", true)?;
     config.flag("scale_decoder_outputs", scaled)
 }
 
-/// Reads a config.json with the fields of `T5Config`. `bias_layers` have relative biases of their
-/// own; with `scaled_output` the last hidden states are divided by the root of their size.
+/// Reads a config.json with the fields of `T5Config`. `bias_layers` are the layers with a relative
+/// bias of their own. With `scaled_output` the last hidden states are divided by the square root of
+/// their size.
 pub(super) fn read(
     family: &Family,
     config: &ModelConfig,
@@ -111,7 +112,7 @@ pub(super) fn read(
     let feed_forward = feed_forward(config, defaults)?;
     let stack = |names, layers| Stack::new((names, layers), attention, feed_forward, norm);
     let layers = config.layers_or("num_layers", layers)?;
-    // The other name of `num_layers`, which the decoder's default does not follow.
+    // `num_hidden_layers` is another name of `num_layers`, which the decoder's default ignores.
     let encoder_layers = config.layers_or("num_hidden_layers", layers)?;
     let vocab_size = config.size_or("vocab_size", defaults.vocab_size)?;
     let embedding =
@@ -128,18 +129,18 @@ pub(super) fn read(
         encoder_layers: full_attention(bias(true)?),
         target_bias: Some(bias(false)?),
         unused: vec![UNUSED.into()],
-        ..Model::new(family, encoder, decoder, output, defaults.positions)
+        ..family.assemble(encoder, decoder, output, defaults.positions)
     })
 }
 
-/// `feed_forward_proj`: the name of an activation function, `gated-` before it where there is a
-/// gate.
+/// Reads `feed_forward_proj`: the name of an activation function, with the prefix `gated-` if there
+/// is a gate.
 fn feed_forward(config: &ModelConfig, defaults: &Defaults) -> Result<FeedForward> {
     const FIELD: &str = "feed_forward_proj";
     let text = config.string_or(FIELD, defaults.activation)?;
     let (gated, name) = match text.split_once('-') {
         None => (false, text),
-        // What the T5 v1.1 checkpoints call gelu is the one with the hyperbolic tangent.
+        // The T5 v1.1 checkpoints say gelu and mean `gelu_new`.
         Some(("gated", "gelu")) => (true, "gelu_new"),
         Some(("gated", name)) => (true, name),
         Some(_) => {

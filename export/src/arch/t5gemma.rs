@@ -1,11 +1,10 @@
 //! T5Gemma (Zhang et al. 2025, "Encoder-Decoder Gemma: Improving the Quality-Efficiency Trade-Off
 //! via Adaptation").
 //!
-//! Agrees with `transformers/models/t5gemma/modeling_t5gemma.py`: an encoder and a decoder of
-//! Gemma 2, each with its own sizes and table. Layers with rotary positions, heads that share keys
-//! and values, soft caps and norms around each sublayer alternate between self-attention over a
-//! window and over everything. An encoder's window is one token wider to either side from
-//! transformers 5 on.
+//! Agrees with `transformers/models/t5gemma/modeling_t5gemma.py`: encoder and decoder are both
+//! Gemma 2, each with its own sizes and table. Layers have rotary positions, grouped keys and
+//! values, soft caps and norms around each sublayer. Self-attention alternates between a window and
+//! all tokens. From transformers 5 on, an encoder's window is one token wider on either side.
 
 use serde_json::Value;
 
@@ -60,7 +59,7 @@ const DEFAULTS: Defaults = Defaults {
     scale_embedding: true,
 };
 
-/// Norms of what each sublayer gives.
+/// Names of the norms of the sublayers' results.
 const PLACEMENT: Placement = Placement::Around([
     "post_self_attn_layernorm",
     "post_cross_attn_layernorm",
@@ -68,7 +67,7 @@ const PLACEMENT: Placement = Placement::Around([
 ]);
 /// Names of the projections of `T5GemmaSelfAttention`.
 const PROJECTIONS: Projections = Projections { output: "o_proj", ..Projections::BART };
-/// Every second layer sees everything.
+/// Every second layer attends to all tokens.
 const PATTERN: usize = 2;
 
 /// Names of the parts of a stack.
@@ -84,25 +83,26 @@ pub(super) const fn names(stack: &'static str) -> StackNames {
     }
 }
 
-/// Encoder or decoder.
+/// The encoder or the decoder.
 pub(super) struct Side {
     pub(super) stack: Stack,
     pub(super) embedding: Embedding,
-    /// Most tokens.
+    /// Maximum number of tokens.
     pub(super) positions: usize,
 }
 
-/// What differs between the layers of a stack.
+/// Differences between the layers of a stack.
 pub(super) struct Layers {
-    /// Of so many layers the last sees everything, where config.json does not list them.
+    /// If config.json does not list the layer types, every `pattern`-th layer attends to all
+    /// tokens.
     pub(super) pattern: usize,
-    /// How far the others see, with `sliding_window` of so many tokens.
+    /// Reach of the other layers, by `sliding_window`.
     pub(super) reach: fn(usize) -> [usize; 2],
-    /// Positions of those that see everything, and of the others.
+    /// Rotary positions of layers that attend to all tokens, and of the others.
     pub(super) rotary: [Rotary; 2],
 }
 
-/// A decoder's token sees itself and those before it.
+/// Reach of a decoder's window: the token itself and those before it.
 pub(super) fn behind(window: usize) -> [usize; 2] {
     [window - 1, 0]
 }
@@ -127,7 +127,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     })
 }
 
-/// The positions of all layers.
+/// Reads the rotary positions of all layers.
 fn rotary(config: &ModelConfig) -> Result<Rotary> {
     let theta = config.positive_or("rope_theta", 10_000.0)?;
     let old = "rope_scaling";
@@ -135,7 +135,7 @@ fn rotary(config: &ModelConfig) -> Result<Rotary> {
     rotary_of(config, field, theta)
 }
 
-/// The positions that the parameters in `field` say; `theta` where there are none.
+/// Reads the rotary positions in `field`. `theta` is the default of `rope_theta`.
 pub(super) fn rotary_of(config: &ModelConfig, field: &str, theta: f32) -> Result<Rotary> {
     match config.get(field) {
         Some(_) => config.within(field, |parameters| Rotary::from_config(parameters, theta)),
@@ -201,7 +201,7 @@ pub(super) fn side(
     Ok(Side { stack, embedding, positions })
 }
 
-/// What each layer's self-attention is: `layer_types`.
+/// Reads `layer_types`: the type of each layer's self-attention.
 fn layer_types(config: &ModelConfig, count: usize, layers: &Layers) -> Result<Vec<LayerType>> {
     let field = "layer_types";
     let window_field = "sliding_window";
@@ -238,11 +238,11 @@ fn layer_types(config: &ModelConfig, count: usize, layers: &Layers) -> Result<Ve
     Ok(types)
 }
 
-/// Puts both sides together.
+/// Combines both sides.
 pub(super) fn model(family: &Family, encoder: Side, decoder: Side, softcap: Option<f32>) -> Model {
     let Embedding { vocab_size, size, .. } = decoder.embedding;
     let output = Output { softcap, ..Output::new(family.tables[3], vocab_size, size) };
     let Side { positions, .. } = encoder;
     let [encoder, decoder] = [encoder, decoder].map(|side| (side.stack, side.embedding));
-    Model { separate_tables: true, ..Model::new(family, encoder, decoder, output, positions) }
+    Model { separate_tables: true, ..family.assemble(encoder, decoder, output, positions) }
 }

@@ -1,9 +1,9 @@
 //! T5Gemma 2 (Zhang et al. 2025, "T5Gemma 2: Seeing, Reading, and Understanding Longer"), for text.
 //!
-//! Agrees with `transformers/models/t5gemma2/modeling_t5gemma2.py`: a Gemma 3 on either side. The
-//! heads of queries and keys are normalized, layers with a window have positions of their own, and
-//! a decoder's layer attends to its tokens and to the source in one softmax, with the same weights.
-//! All tables are tied. The vision tower is left out: text never reaches it.
+//! Agrees with `transformers/models/t5gemma2/modeling_t5gemma2.py`: encoder and decoder are both
+//! Gemma 3. The heads of queries and keys are normalized, and layers with a window have rotary
+//! positions of their own. A decoder layer attends to its tokens and to the source in one softmax,
+//! with the same weights. All tables are tied. The vision tower is left out: text does not use it.
 
 use super::blocks::attention::Attention;
 use super::blocks::norm::Norm;
@@ -20,7 +20,7 @@ pub(super) static T5GEMMA2: Family = Family {
     model_type: "t5gemma2",
     title: "T5Gemma 2",
     encoder: t5gemma::names("model.encoder.text_model"),
-    // Keys and values of the source are made by the layers of self-attention.
+    // Self-attention's projections compute the keys and values of the source too.
     decoder: StackNames {
         cross_attention: t5gemma::names("model.decoder").self_attention,
         ..t5gemma::names("model.decoder")
@@ -37,9 +37,9 @@ pub(super) static T5GEMMA2: Family = Family {
     ..T5GEMMA
 };
 
-/// Where transformers saves the encoder's tensors. In memory they are below `text_model`.
+/// Prefix of the encoder's tensors in a checkpoint. In memory they are below `text_model`.
 const SAVED_ENCODER: &str = "model.encoder";
-/// Where it saves what only images reach.
+/// Prefixes of tensors that only images use.
 const VISION: [&str; 2] = ["model.encoder.vision_tower.", "model.encoder.multi_modal_projector."];
 
 fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
@@ -83,7 +83,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
     })
 }
 
-/// The vector of the token that ends an image, below a stack.
+/// Name of the vector of the token that ends an image, below a stack.
 const END_OF_IMAGE: &str = "embed_tokens.eoi_embedding";
 
 /// Reads one side, with the fields of `T5Gemma2TextConfig`.
@@ -117,7 +117,7 @@ fn side(
     Ok(side)
 }
 
-/// The encoder's tensors as they are in memory, and their names in a file.
+/// The encoder's tensors by their name in memory, with their name in a checkpoint.
 fn saved_names(names: StackNames, layers: usize) -> Vec<(String, Alias)> {
     let parts = [
         "self_attn.q_proj",

@@ -2,8 +2,9 @@
 //! Multilingual Pretraining").
 //!
 //! Agrees with `transformers/models/umt5/modeling_umt5.py`: mT5 with a relative bias in every
-//! layer. A `tie_word_embeddings` of false, which only transformers 4 writes, means there that the
-//! last hidden states are not scaled, and does here; transformers 5 overrides it and scales always.
+//! layer. In transformers 4, and here, `tie_word_embeddings: false` means that the last hidden
+//! states are not scaled. Only transformers 4 writes it; transformers 5 overrides it and always
+//! scales.
 
 use super::blocks::relative_bias::BiasLayers;
 use super::family::Family;

@@ -1,5 +1,5 @@
-//! The checkpoint's tensors on their way into the weight file: found by name, checked for shape and
-//! finite values, stored once, and accounted for.
+//! Copies the checkpoint's tensors into the weight file: finds them by name, checks shape and
+//! finite values, stores each once, and reports the ones that no graph reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -15,31 +15,31 @@ use crate::error::{Error, Result, some};
 use crate::onnx::weights::{StoredTensor, WeightFile};
 use crate::packing::{Role, element_type, packing};
 
-/// A packed matrix in the weight file: its weights, and what belongs to its columns.
+/// A packed matrix in the weight file: its weights, and the data of its columns.
 pub(crate) struct PackedTensors {
     /// Name of the weights.
     pub(crate) weights_key: String,
     /// The weights.
     pub(crate) weights: StoredTensor,
-    /// What belongs to the columns, float32 `[_, padded size_out]`, and its name; none where the
-    /// format needs nothing.
+    /// Name and data of the columns, such as scales: float32 `[_, padded size_out]`. `None` if the
+    /// format needs no data.
     pub(crate) columns: Option<(String, StoredTensor)>,
 }
 
-/// A tensor on its way out of the checkpoint.
+/// A tensor that is read from the checkpoint.
 struct Values<'a> {
     tensor: TensorView<'a>,
-    /// The columns that are read as a matrix of their own, where not all of the tensor is.
+    /// The columns that form a matrix of their own, if not the whole tensor is read.
     columns: Option<Range<usize>>,
     name: &'a str,
-    /// Whether minus infinity is a value like others.
+    /// Whether minus infinity is allowed.
     bans: bool,
     progress: &'a dyn Progress,
 }
 
 impl Values<'_> {
-    /// Hands over the values in row-major order; fails where one is not finite, or when the export
-    /// is cancelled.
+    /// Passes the values to `sink` in row-major order. Fails if a value is not finite, or if the
+    /// export is cancelled.
     fn stream(&self, sink: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         let element_bytes = self.tensor.dtype().size() as u64;
         self.stream_unchecked(&mut |values| {
@@ -68,26 +68,26 @@ impl Values<'_> {
     }
 }
 
-/// The other way in which a checkpoint holds what is read under a name.
+/// Another form of a tensor in the checkpoint.
 #[derive(Clone, Debug)]
 pub(crate) enum Alias {
-    /// Where the checkpoint lacks the name: this tensor.
+    /// Reads this tensor if the checkpoint lacks the name.
     Instead(String),
-    /// Some columns of this tensor, transposed: transformers' `Conv1D` keeps several linear layers
-    /// beside each other, and their weights as `[in, out]`.
+    /// Reads some columns of this tensor, transposed: transformers' `Conv1D` keeps several linear
+    /// layers in one tensor, `[in, out]`.
     Columns {
         /// The tensor.
         of: String,
         /// The first column.
         from: usize,
-        /// How many columns the tensor has.
+        /// Number of columns of the tensor.
         all: usize,
     },
 }
 
-/// What the names of both stacks' tensors begin with, in every architecture.
+/// Prefixes of the stacks' tensors, in every architecture.
 const STACKS: [&str; 2] = ["encoder.", "decoder."];
-/// Buffers that PyTorch saved with the weights, and that are made anew.
+/// Buffers that PyTorch saved with the weights. The export does not need them.
 const BUFFERS: [&str; 3] = ["position_ids", "version", "_float_tensor"];
 
 /// Reads tensors out of a checkpoint and stores them.
@@ -98,18 +98,18 @@ pub(crate) struct ModelWeights<'a> {
     precision: Precision,
     stage: Stage<'a>,
     progress: &'a dyn Progress,
-    /// Names in the checkpoint.
+    /// Names of the tensors that were read.
     used: BTreeSet<String>,
-    /// What is read under names that the checkpoint does not have as they are.
+    /// Tensors that the checkpoint has under other names or in another form.
     aliases: BTreeMap<String, Alias>,
-    /// Matrices that were rounded by what documents show, and those for which they show too little.
+    /// Numbers of matrices that calibration rounded, and of those with too little data for it.
     calibrated: usize,
     not_calibrated: Vec<String>,
 }
 
 impl<'a> ModelWeights<'a> {
-    /// Weights of `checkpoint`, to be stored in `file`, its matrices in `precision`. A tensor whose
-    /// name begins with `base_prefix` may go without it.
+    /// Reads tensors of `checkpoint` and stores them in `file`, matrices in `precision`. A tensor
+    /// whose name begins with `base_prefix` may lack it in the checkpoint.
     pub(crate) fn new(
         checkpoint: &'a Checkpoint,
         base_prefix: &'static str,
@@ -131,14 +131,14 @@ impl<'a> ModelWeights<'a> {
         }
     }
 
-    /// Where the checkpoint lacks `name`: from here on reads `other` under that name.
+    /// Reads `other` in place of `name` from here on, if the checkpoint lacks `name`.
     pub(crate) fn read_as(&mut self, name: &str, other: &str) {
         if !self.has(name) {
             self.aliases.insert(name.into(), Alias::Instead(other.into()));
         }
     }
 
-    /// From here on reads under `name` what `alias` says.
+    /// Reads `name` as `alias` says from here on.
     pub(crate) fn alias(&mut self, name: &str, alias: &Alias) {
         match alias {
             Alias::Instead(other) => self.read_as(name, other),
@@ -148,7 +148,7 @@ impl<'a> ModelWeights<'a> {
         }
     }
 
-    /// The checkpoint's name of what is read as `name`.
+    /// The name in the checkpoint of the tensor `name`.
     fn in_checkpoint<'n>(&'n self, name: &'n str) -> &'n str {
         let name = match self.aliases.get(name) {
             Some(Alias::Instead(other) | Alias::Columns { of: other, .. }) => other,
@@ -163,12 +163,12 @@ impl<'a> ModelWeights<'a> {
         name.strip_prefix(self.base_prefix).unwrap_or(name)
     }
 
-    /// From here on knows of documents.
+    /// Sets the stage of calibration.
     pub(crate) fn set_stage(&mut self, stage: Stage<'a>) {
         self.stage = stage;
     }
 
-    /// Which tensors matrices read, where the graphs are written to be watched.
+    /// The tensors that matrices read, while calibration observes them.
     pub(crate) fn readers(&mut self) -> Option<&mut Readers> {
         match &mut self.stage {
             Stage::Observing(readers) => Some(readers),
@@ -176,18 +176,18 @@ impl<'a> ModelWeights<'a> {
         }
     }
 
-    /// How the matrix `name` is packed, which has `size_in` inputs.
+    /// The packing of the matrix `name`, which has `size_in` inputs.
     pub(crate) fn packing(&self, name: &str, size_in: usize, role: Role) -> Box<dyn Packing> {
         let Stage::Known(hessians) = &self.stage else {
             return packing(self.precision, role, None);
         };
-        // What is stored already is not rounded again.
+        // A matrix that is stored already is not rounded again.
         let is_stored = self.file.get(&weights_key(name)).is_some();
         let inputs = || if is_stored { None } else { hessians.of_matrix(name, size_in) };
         packing(self.precision, role, Some(&inputs))
     }
 
-    /// Notes which matrices the documents show too little for. Fails where that is so of all.
+    /// Reports the matrices with too little calibration data. Fails if that is true for all.
     pub(crate) fn check_calibration(&self) -> Result<()> {
         let (count, names) = (self.not_calibrated.len(), &self.not_calibrated);
         match (self.calibrated, count) {
@@ -210,7 +210,7 @@ impl<'a> ModelWeights<'a> {
         self.precision
     }
 
-    /// Bytes of all tensors of the checkpoint.
+    /// Size of all tensors of the checkpoint in bytes.
     pub(crate) fn total_bytes(&self) -> u64 {
         self.checkpoint.names().map(|name| self.bytes(name)).sum()
     }
@@ -221,13 +221,13 @@ impl<'a> ModelWeights<'a> {
             .map_or(0, |tensor| (tensor.len() * tensor.dtype().size()) as u64)
     }
 
-    /// Whether the checkpoint has a tensor of this name.
+    /// Whether the checkpoint has the tensor `name`.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.checkpoint.tensor(self.in_checkpoint(name)).is_some()
     }
 
     /// Stores the tensor `name`, which must have the shape `dims`, as float32. With `bans`, minus
-    /// infinity is a value like others: it bans a token.
+    /// infinity is allowed: it bans a token.
     pub(crate) fn store(&mut self, name: &str, dims: &[usize], bans: bool) -> Result<StoredTensor> {
         self.used.insert(self.in_checkpoint(name).into());
         if let Some(stored) = self.file.get(name) {
@@ -288,7 +288,7 @@ impl<'a> ModelWeights<'a> {
         Ok(PackedTensors { weights_key, weights, columns })
     }
 
-    /// Whether both tensors are there and hold the same values.
+    /// Whether both tensors exist and hold the same values.
     pub(crate) fn same_values(&self, a: &str, b: &str) -> bool {
         let [a, b] = [a, b].map(|name| self.in_checkpoint(name));
         a == b && self.has(a)
@@ -300,7 +300,7 @@ impl<'a> ModelWeights<'a> {
                 .is_some_and(|(a, b)| a.same_values(&b))
     }
 
-    /// The values of a small tensor of shape `dims`, to compute others from.
+    /// The values of a small tensor of shape `dims`, as an operand of a computed tensor.
     pub(crate) fn values(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
         let tensor = self.tensor(name, dims)?;
         if tensor.first_non_finite().is_some() {
@@ -311,7 +311,7 @@ impl<'a> ModelWeights<'a> {
         Ok(values)
     }
 
-    /// The values of the tensor `name`, which must have the shape `dims`.
+    /// Reads the tensor `name`, which must have the shape `dims`.
     fn read<'n>(&self, name: &'n str, dims: &[usize], bans: bool) -> Result<Values<'n>>
     where
         'a: 'n,
@@ -342,7 +342,7 @@ impl<'a> ModelWeights<'a> {
         })
     }
 
-    /// Stores a tensor that is computed rather than read.
+    /// Stores a computed tensor.
     pub(crate) fn store_computed(
         &mut self,
         key: &str,
@@ -355,14 +355,14 @@ impl<'a> ModelWeights<'a> {
         }
     }
 
-    /// Whether the tensor is there and holds anything but zeros.
+    /// Whether the tensor exists and holds a value other than zero.
     pub(crate) fn is_nonzero(&self, name: &str) -> bool {
         self.checkpoint
             .tensor(self.in_checkpoint(name))
             .is_some_and(|tensor| tensor.to_f32().iter().any(|value| *value != 0.0))
     }
 
-    /// Accounts for all tensors whose names begin so.
+    /// Marks all tensors with this prefix as used.
     pub(crate) fn pass_over_all(&mut self, prefix: &str) {
         let prefix = self.without_base(prefix);
         let names: Vec<_> = self
@@ -373,7 +373,7 @@ impl<'a> ModelWeights<'a> {
         self.pass_over(&names);
     }
 
-    /// Accounts for tensors the graphs do not need.
+    /// Marks tensors that the graphs do not need as used.
     pub(crate) fn pass_over(&mut self, names: &[&str]) {
         for &name in names {
             if self.used.insert(self.in_checkpoint(name).into()) {
@@ -382,8 +382,8 @@ impl<'a> ModelWeights<'a> {
         }
     }
 
-    /// The tensors of the checkpoint that nothing asked for: heads for other tasks, buffers. One
-    /// that looks like a part of the model is an error: it would be computed without it.
+    /// The tensors of the checkpoint that were not read: heads for other tasks, buffers. A tensor
+    /// that looks like a part of the model is an error, since the graphs would lack it.
     pub(crate) fn left_out(&self) -> Result<Vec<String>> {
         let names = self.checkpoint.names();
         let unused = names.filter(|name| !self.used.contains(*name));
@@ -395,8 +395,8 @@ impl<'a> ModelWeights<'a> {
         }
     }
 
-    /// Whether a tensor lies in a stack or in a module that is used, or has a used tensor's name
-    /// behind something else.
+    /// Whether a tensor is in a stack or in a used module, or its name ends with the name of a used
+    /// tensor.
     fn looks_needed(&self, name: &str) -> bool {
         let name = self.without_base(name);
         let last = name.rsplit('.').next();
@@ -415,13 +415,13 @@ impl<'a> ModelWeights<'a> {
             })
     }
 
-    /// Ends the weight file: `(bytes, sha256)`.
+    /// Ends the weight file. Returns `(bytes, sha256)`.
     pub(crate) fn finish(self) -> Result<(u64, String)> {
         self.file.finish()
     }
 }
 
-/// Name of the weights of a packed matrix.
+/// Key of the weights of a packed matrix.
 fn weights_key(name: &str) -> String {
     format!("{name}/packed")
 }

@@ -1,7 +1,7 @@
-//! Learning from documents what the matrices of a model are multiplied with.
+//! Calibration: records the inputs of a model's matrices on documents, for GPTQ.
 //!
-//! The model is written in float32, with [`observe`] before every linear layer, and summarizes the
-//! documents one after the other, with its own generation defaults.
+//! The model is written in float32 with an [`observe`] operator before every linear layer. It
+//! summarizes the documents one after the other, with its own generation defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug, Formatter};
@@ -11,28 +11,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use epitome_quantize::{Hessian, InputProducts, padded, rounding_bytes};
 use epitome_runtime::bundle::CalibrationRecord;
 use epitome_runtime::bundle::digest::Digest;
-use epitome_runtime::operators::observe::Observer;
+use epitome_runtime::operators::observe::ActivationObserver;
 use epitome_runtime::progress::{Cancelled, Total};
 use epitome_runtime::{GenerationParameters, Progress, SessionOptions, Summarizer};
 
 use crate::error::{Error, Result};
 
-/// Documents to calibrate with.
+/// Calibration documents.
 #[derive(Clone, Debug)]
 pub struct Calibration {
-    /// The documents' name, for messages and the manifest: that of their file, for example.
+    /// Name of the documents for messages and the manifest, such as their file name.
     pub name: String,
-    /// Their texts. What is longer than the model's window is truncated.
+    /// Texts of the documents. Texts longer than the model's window are truncated.
     pub texts: Vec<String>,
 }
 
 impl Calibration {
-    /// The texts, without those of blanks alone.
+    /// The texts that are not blank.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().map(String::as_str).filter(|text| !text.trim().is_empty())
     }
 
-    /// What a manifest says of it.
+    /// The manifest's record of the calibration.
     pub(crate) fn record(&self) -> CalibrationRecord {
         let mut digest = Digest::default();
         for text in self.texts() {
@@ -47,25 +47,26 @@ impl Calibration {
     }
 }
 
-/// The most memory that calibrating takes.
+/// Memory limit of the calibration.
 const MAX_BYTES: u64 = 8 << 30;
 
-/// Which tensors of the graphs each matrix reads, by their names.
+/// The tensors that each matrix reads, by name.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Readers {
     tensors: BTreeMap<String, BTreeSet<String>>,
-    /// Columns of each tensor.
+    /// Number of columns of each tensor.
     sizes: BTreeMap<String, usize>,
 }
 
 impl Readers {
-    /// A matrix reads the tensor, rows of `size`. Whether it is the first that does.
+    /// Adds a matrix that reads `tensor`, with rows of `size`. Returns whether it is the first.
     pub(crate) fn add(&mut self, matrix: &str, tensor: &str, size: usize) -> bool {
         self.tensors.entry(matrix.into()).or_default().insert(tensor.into());
         self.sizes.insert(tensor.into(), size).is_none()
     }
 
-    /// Whether there is memory for the sums of all tensors, and to round by the largest of them.
+    /// Checks that the memory suffices for the Hessians of all tensors, and for rounding with the
+    /// largest.
     pub(crate) fn check_memory(&self) -> Result<()> {
         let sums: u64 = self.sizes.values().map(|&size| Hessian::bytes(size)).sum();
         let rounding = self.sizes.values().max().map_or(0, |&size| rounding_bytes(size));
@@ -78,7 +79,7 @@ impl Readers {
     }
 }
 
-/// What the tensors of a model's graphs were.
+/// Hessians of the observed tensors, by name.
 #[derive(Default)]
 struct Observed(Mutex<BTreeMap<String, Hessian>>);
 
@@ -88,7 +89,7 @@ impl Debug for Observed {
     }
 }
 
-impl Observer for Observed {
+impl ActivationObserver for Observed {
     fn observe(&self, tensor: &str, values: &[f32], size: usize) {
         let mut hessians = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let hessian = hessians.entry(tensor.into()).or_insert_with(|| Hessian::new(size));
@@ -98,7 +99,7 @@ impl Observer for Observed {
     }
 }
 
-/// What each matrix was multiplied with.
+/// Hessians of the inputs of each matrix.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Hessians {
     readers: Readers,
@@ -106,7 +107,7 @@ pub(crate) struct Hessians {
 }
 
 impl Hessians {
-    /// Summarizes the documents with the bundle at `folder`.
+    /// Summarizes the documents with the bundle in `folder`.
     pub(crate) fn of(
         folder: &Path,
         readers: Readers,
@@ -116,14 +117,14 @@ impl Hessians {
     ) -> Result<Self> {
         let observed = Arc::new(Observed::default());
         let options = SessionOptions { observer: Some(observed.clone()), ..options };
-        // What a clock cuts off is not the same each time.
+        // A time limit would make the result irreproducible.
         let parameters =
             GenerationParameters { cleared: BTreeSet::from(["max_time"]), ..Default::default() };
         let mut summarizer = Summarizer::open_with(folder, &options)?;
         progress.start("Calibrating", Total::Items(calibration.texts().count() as u64));
         for (index, text) in calibration.texts().enumerate() {
             let mut stop = Cancelled(progress);
-            // One by one: in which order rows are added is then the same each time.
+            // Documents are summarized one by one, so that rows are added in a fixed order.
             let summarized = summarizer.summarize_observed(&[text], &parameters, &mut stop);
             if progress.cancelled() {
                 return Err(Error::Interrupted);
@@ -141,7 +142,7 @@ impl Hessians {
         Ok(Self { readers, of_tensors })
     }
 
-    /// What the matrix read. None where nobody watched it, or where it read nothing.
+    /// The Hessian of a matrix. `None` if the matrix was not observed, or read no rows.
     pub(crate) fn of_matrix(&self, matrix: &str, size_in: usize) -> Option<InputProducts> {
         let tensors = self.readers.tensors.get(matrix)?;
         let mut hessians = tensors
@@ -160,14 +161,14 @@ impl Hessians {
     }
 }
 
-/// What the weights of a model know of documents while its graphs are written.
+/// The stage of the calibration while graphs are written.
 #[derive(Debug)]
 pub(crate) enum Stage<'a> {
-    /// Nothing.
+    /// There is no calibration.
     None,
-    /// The graphs are written to be watched, and which tensors matrices read is kept.
+    /// The graphs are written with observers, and the tensors that matrices read are recorded.
     Observing(&'a mut Readers),
-    /// What the matrices are multiplied with.
+    /// The Hessians are known.
     Known(&'a Hessians),
 }
 
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn sums_beyond_the_memory_allowed_are_refused() {
-        // t5-3b: 24 layers of attention and 24 of 16384 inputs on either side.
+        // t5-3b: 24 layers on either side, with attention and feed-forward layers of 16384.
         let of = |layers: usize, hidden: usize, inner: usize| {
             let mut readers = Readers::default();
             for layer in 0..layers {

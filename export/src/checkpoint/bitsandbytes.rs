@@ -1,9 +1,9 @@
 //! Weights that bitsandbytes quantized, as QLoRA and `load_in_8bit` jobs save them.
 //!
 //! With 8 bits (`Linear8bitLt`) each row of a matrix has one scale, in the tensor `SCB`. With 4
-//! bits (`Linear4bit`) each block of consecutive weights has one, `absmax`, and codes stand for the
-//! entries of a table, `quant_map`; the scales may be quantized once more in the same way. See
-//! `bitsandbytes/functional.py`, `dequantize_4bit` and `QuantState`.
+//! bits (`Linear4bit`) each block of consecutive weights has one scale, in `absmax`, and codes are
+//! indices into the table `quant_map`. The scales may be quantized in the same way. See
+//! `dequantize_4bit` and `QuantState` in `bitsandbytes/functional.py`.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use super::stored::{Files, Stored};
 use super::strided::{DType, StridedView};
 use crate::Result;
 
-/// Weights converted at a time.
+/// Number of weights that are converted at a time.
 const PIECE: usize = 1 << 18;
 
-/// The tensor that describes the blocks of `NAME.weight`, but for the kind of codes at its end.
+/// Suffix of the tensor that describes the blocks of `NAME.weight`, before the kind of codes.
 const STATE: &str = ".quant_state.bitsandbytes__";
 
-/// The largest description that is read.
+/// Limit in bytes of the description.
 const MAX_STATE: usize = 1 << 16;
 
-/// A quantized tensor, and where its parts lie.
+/// A quantized tensor, and the locations of its parts.
 #[expect(clippy::large_enum_variant, reason = "one is alive at a time, while its tensor streams")]
 pub(super) enum Quantized {
     Int8 {
@@ -39,7 +39,7 @@ pub(super) enum Quantized {
     },
 }
 
-/// What quantized scales are made of, besides their codes.
+/// Parts of quantized scales, beside their codes.
 pub(super) struct Nested {
     table: Stored,
     scales: Stored,
@@ -47,7 +47,7 @@ pub(super) struct Nested {
     offset: f32,
 }
 
-/// What bitsandbytes writes about a tensor of four bits, as JSON.
+/// JSON that bitsandbytes writes about a 4-bit tensor.
 #[derive(Deserialize)]
 pub(super) struct State {
     blocksize: usize,
@@ -57,7 +57,7 @@ pub(super) struct State {
     nested_offset: Option<f32>,
 }
 
-/// Takes the parts of quantized tensors out of `tensors`, and gives those tensors by name.
+/// Removes the parts of quantized tensors from `tensors`, and returns those tensors by name.
 pub(super) fn collect(
     tensors: &mut BTreeMap<String, Stored>,
     files: &Files,
@@ -112,7 +112,7 @@ fn int8(codes: Stored, row_scales: Stored) -> Result<Quantized, (Stored, String)
     Err((codes, problem))
 }
 
-/// A tensor of four bits from its parts: scales, table, and those of quantized scales.
+/// Makes a 4-bit tensor from its parts: scales, table, and the parts of quantized scales.
 fn int4(
     codes: Stored,
     state: &Stored,
@@ -162,8 +162,8 @@ fn int4(
         return Ok(Quantized::Int4 { codes, scales, table, nested, state, dtype });
     }
     Err(format!(
-        "is quantized to 4 bits from the shape {:?} in blocks of {}, which its {} bytes and {} scales \
-         do not fit",
+        "is quantized to 4 bits from the shape {:?} in blocks of {}, which its {} bytes and {} \
+         scales do not fit",
         state.shape,
         state.blocksize,
         len(&codes),
@@ -172,7 +172,7 @@ fn int4(
 }
 
 impl Quantized {
-    /// The tensor with its parts looked up.
+    /// The tensor, with its parts in the mapped files.
     pub(super) fn view<'a>(&'a self, files: &'a Files) -> QuantizedView<'a> {
         let bytes = |stored| {
             let view: StridedView<'a> = files.view(stored);
@@ -203,38 +203,38 @@ impl Quantized {
     }
 }
 
-/// A quantized tensor, whose parts are known to be of the right sizes.
+/// A quantized tensor. The sizes of its parts are checked.
 #[derive(Clone, Debug)]
 pub(super) enum QuantizedView<'a> {
     /// Rows of `int8`.
     Int8 {
-        /// `[rows, columns]`
+        /// Codes, `[rows, columns]`.
         codes: StridedView<'a>,
-        /// The greatest magnitude of each row.
+        /// Largest magnitude of each row.
         row_scales: StridedView<'a>,
     },
     /// Blocks of four bits.
     Int4 {
-        /// Two codes a byte, the first in the high half.
+        /// Codes, two in a byte, the first in the high half.
         codes: &'a [u8],
         scales: BlockScales<'a>,
-        /// What each code stands for.
+        /// Value of each code.
         table: StridedView<'a>,
         block: usize,
-        /// What values are rounded to.
+        /// Type that values are rounded to.
         dtype: DType,
         shape: &'a [usize],
     },
 }
 
-/// The greatest magnitude of each block.
+/// Largest magnitude of each block.
 #[derive(Clone, Debug)]
 pub(super) enum BlockScales<'a> {
     Plain(StridedView<'a>),
     Nested {
-        /// A code for each scale.
+        /// Code of each scale.
         codes: &'a [u8],
-        /// What each code stands for.
+        /// Value of each code.
         table: StridedView<'a>,
         scales: StridedView<'a>,
         block: usize,
@@ -275,7 +275,7 @@ impl<'a> QuantizedView<'a> {
         }
     }
 
-    /// Passes all elements in row-major order to `out`, a piece at a time.
+    /// Passes all elements in row-major order to `out`, piece by piece.
     pub(super) fn stream<X>(&self, out: &mut dyn FnMut(&[f32]) -> Result<(), X>) -> Result<(), X> {
         match self {
             Self::Int8 { codes, row_scales } => {

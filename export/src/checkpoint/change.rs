@@ -1,7 +1,7 @@
-//! What an adapter changes in a tensor of its base, row by row while the tensor streams.
+//! Changes of an adapter to a tensor of its base, row by row while the tensor streams.
 //!
-//! A tensor of more than two axes counts as a matrix of its first axis and all others; one of a
-//! single axis as a column.
+//! A tensor of more than two axes counts as a matrix of its first axis and all others, and a tensor
+//! of one axis as a column.
 
 use std::collections::HashMap;
 
@@ -14,30 +14,30 @@ pub(crate) enum Axis {
     Columns,
 }
 
-/// A change of a matrix `[rows, columns]`, whose operands are of type `T`. The operands' shapes are
-/// checked before it is made.
+/// A change of a matrix, `[rows, columns]`, with operands of type `T`. The shapes of the operands
+/// must be checked before.
 #[derive(Clone, Debug)]
 pub(crate) enum Change<T> {
-    /// Adds `scale * b @ a`: LoRA.
+    /// LoRA: adds `scale * b @ a`.
     LowRank {
         /// `[rank, columns]`
         a: T,
         /// `[rows, rank]`
         b: T,
         scale: f32,
-        /// Gives each row or column this norm afterwards: DoRA.
+        /// DoRA: scales each row or column to this norm afterwards.
         magnitude: Option<(T, Axis)>,
     },
-    /// Adds `scale * values`, of as many elements as the tensor.
+    /// Adds `scale * values`, which has as many elements as the tensor.
     Add { values: T, scale: f32 },
-    /// Multiplies each row or column with a factor: IA3.
+    /// IA3: multiplies each row or column with a factor.
     Multiply { factors: T, axis: Axis },
-    /// Puts `values`, a row for each index, in place of these rows: trained tokens.
+    /// Trained tokens: replaces the rows `indices` with the rows of `values`.
     ReplaceRows { indices: Vec<usize>, values: T },
 }
 
 impl<T> Change<T> {
-    /// The same change with its operands looked up.
+    /// Looks up the operands of the change.
     pub(super) fn map<'a, U>(&'a self, look_up: impl Fn(&'a T) -> U) -> Change<U> {
         match self {
             Self::LowRank { a, b, scale, magnitude } => Change::LowRank {
@@ -61,7 +61,7 @@ impl<T> Change<T> {
 pub(super) enum Prepared {
     LowRank {
         product: Product,
-        /// What each row or column is multiplied with afterwards.
+        /// Factors of each row or column, applied after the addition.
         factors: Option<(Vec<f32>, Axis)>,
     },
     Add {
@@ -73,7 +73,7 @@ pub(super) enum Prepared {
         axis: Axis,
     },
     ReplaceRows {
-        /// For a row of the tensor, the row of `values`.
+        /// The row of `values` for each replaced row of the tensor.
         rows: HashMap<usize, usize>,
         values: Vec<f32>,
     },
@@ -83,7 +83,7 @@ pub(super) enum Prepared {
 type Stream<'a> = dyn FnMut(&mut dyn FnMut(&[f32])) + 'a;
 
 impl Prepared {
-    /// Reads the operands. `stream` passes the whole tensor before this change, to take norms of.
+    /// Reads the operands. `stream` passes the tensor before this change, for its norms.
     pub(super) fn new(
         change: &Change<StridedView<'_>>,
         columns: usize,
@@ -140,7 +140,7 @@ impl Prepared {
     }
 }
 
-/// The product of two thin matrices, of which only a part is ever computed.
+/// The product of two thin matrices, computed part by part.
 pub(super) struct Product {
     /// `[rank, columns]`, with the scale multiplied in.
     a: Vec<f32>,
@@ -167,7 +167,8 @@ impl Product {
         });
     }
 
-    /// The Euclidean norms of the rows or columns of what `stream` passes with the product added.
+    /// Euclidean norms of the rows or columns of the sum of the product and the tensor that
+    /// `stream` passes.
     fn norms(
         &self,
         columns: usize,
@@ -204,8 +205,8 @@ fn multiply(at: usize, columns: usize, piece: &mut [f32], factors: &[f32], axis:
     });
 }
 
-/// Calls `each` with the row, the first column and the elements of every part of a row in `piece`,
-/// which begins at the element `at` of the matrix.
+/// Calls `each` for every part of a row in `piece`, with the row, the first column and the
+/// elements. `piece` begins at the element `at` of the matrix.
 fn by_row(
     at: usize,
     columns: usize,

@@ -1,23 +1,23 @@
-//! Which files make up a checkpoint, by name.
+//! Names of the files of a checkpoint.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::{Error, Result};
 
-/// The configuration every checkpoint has.
+/// Configuration of a checkpoint.
 pub(crate) const CONFIG: &str = "config.json";
 
-/// The defaults for generation, in checkpoints of transformers 4.27 and later.
+/// Generation defaults, in checkpoints of transformers 4.27 and later.
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 
-/// How PEFT describes an adapter.
+/// Configuration of a PEFT adapter.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 
-/// The weights of an adapter; the first one that is there is read.
+/// Weights files of an adapter. The first that exists is read.
 const ADAPTER_WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
-/// The files that a tokenizer is made from.
+/// Files that a tokenizer is made from.
 const TOKENIZER: &[&str] = &[
     "added_tokens.json",
     "dict.txt",
@@ -38,12 +38,11 @@ const TOKENIZER: &[&str] = &[
     "vocab.txt",
 ];
 
-/// What a folder without weights is told.
+/// Error for a folder without weights.
 pub(crate) const NO_WEIGHTS: &str = "holds no weights: pytorch_model.bin or model.safetensors (or \
                                      their .index.json with shards) is needed";
 
-/// Weights that cannot be read: how their files' names begin and end, what they are, and what to
-/// do.
+/// Weights files that cannot be read: prefix and suffix of the name, kind, and advice.
 const FOREIGN: &[(&str, &str, &str)] = &[
     (
         "zero_pp_rank_",
@@ -60,8 +59,8 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     (
         "mp_rank_",
         ".pt",
-        "holds a checkpoint of DeepSpeed: gather it with 'python zero_to_fp32.py . .' in the folder \
-         with zero_to_fp32.py",
+        "holds a checkpoint of DeepSpeed: gather it with 'python zero_to_fp32.py . .' in the \
+         folder with zero_to_fp32.py",
     ),
     (
         "",
@@ -123,7 +122,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("pytorch_model.bin", ".partial", "holds only a part of a download: fetch it again"),
 ];
 
-/// What the weights of a file of this name are, that cannot be read, and what to do.
+/// Kind and advice for a weights file that cannot be read.
 fn foreign(name: &str) -> Option<&'static str> {
     FOREIGN
         .iter()
@@ -131,7 +130,7 @@ fn foreign(name: &str) -> Option<&'static str> {
         .map(|(.., what)| *what)
 }
 
-/// How a weights file is written.
+/// Format of a weights file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Safetensors,
@@ -139,7 +138,7 @@ pub(crate) enum Format {
     Flax,
 }
 
-/// The file that weights are read from, or the index of the files.
+/// The weights file, or the index of the weights files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Weights {
     pub(crate) format: Format,
@@ -147,7 +146,8 @@ pub(crate) struct Weights {
     pub(crate) sharded: bool,
 }
 
-/// The order in which transformers looks for weights; it reads Flax's where it is told to.
+/// Weights in the order in which transformers looks for them. transformers reads Flax only on
+/// request.
 const WEIGHTS: &[Weights] = &[
     Weights { format: Format::Safetensors, file: "model.safetensors", sharded: false },
     Weights { format: Format::Safetensors, file: "model.safetensors.index.json", sharded: true },
@@ -157,33 +157,33 @@ const WEIGHTS: &[Weights] = &[
 ];
 
 impl Weights {
-    /// The file or index that is read when a folder holds these files.
+    /// The weights that are read from a folder with these files.
     pub(crate) fn find(names: &BTreeSet<String>) -> Option<Self> {
         WEIGHTS.iter().copied().find(|weights| names.contains(weights.file))
     }
 
-    /// The name of the file without `.index.json`.
+    /// The file name without `.index.json`.
     pub(crate) fn base(self) -> &'static str {
         self.file.strip_suffix(".index.json").unwrap_or(self.file)
     }
 }
 
-/// What a folder without weights has in their place, to follow its name in a sentence.
+/// The end of a sentence about a folder without weights: what it has instead.
 pub(crate) fn instead_of_weights(names: &BTreeSet<String>) -> Option<String> {
     names.iter().find_map(|name| foreign(name)).map(str::to_owned)
 }
 
-/// Whether a tokenizer may be made from a file of this name.
+/// Whether a tokenizer may be made from the file `name`.
 pub(crate) fn is_tokenizer(name: &str) -> bool {
     TOKENIZER.contains(&name)
 }
 
-/// Whether a file of this name belongs to an adapter.
+/// Whether the file `name` belongs to an adapter.
 pub(crate) fn is_adapter(name: &str) -> bool {
     name == ADAPTER_CONFIG || ADAPTER_WEIGHTS.contains(&name)
 }
 
-/// The file with the weights of the adapter in `folder`.
+/// The weights file of the adapter in `folder`.
 pub(crate) fn adapter_weights(folder: &Path) -> Result<&'static str> {
     let found = ADAPTER_WEIGHTS.into_iter().find(|name| folder.join(name).is_file());
     found.ok_or_else(|| Error::Weights {
@@ -192,7 +192,7 @@ pub(crate) fn adapter_weights(folder: &Path) -> Result<&'static str> {
     })
 }
 
-/// The format of a weights file, by the end of its name.
+/// Format of a weights file, by the end of its name.
 pub(super) fn format(name: &str) -> Format {
     match name.rsplit_once('.') {
         Some((_, "safetensors")) => Format::Safetensors,
@@ -201,7 +201,7 @@ pub(super) fn format(name: &str) -> Format {
     }
 }
 
-/// The format of a file that may hold weights, shards included.
+/// Format of a file that may hold weights, shards included.
 fn weights_format(name: &str) -> Option<Format> {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !plain {
@@ -215,12 +215,12 @@ fn weights_format(name: &str) -> Option<Format> {
     }
 }
 
-/// Whether a file of this name belongs to a checkpoint.
+/// Whether the file `name` belongs to a checkpoint.
 pub(crate) fn is_part(name: &str) -> bool {
     is_model(name) || is_adapter(name)
 }
 
-/// Whether a file of this name belongs to a model: configuration, tokenizer, weights.
+/// Whether the file `name` belongs to a model: configuration, tokenizer or weights.
 fn is_model(name: &str) -> bool {
     name == CONFIG
         || name == GENERATION_CONFIG
@@ -229,13 +229,14 @@ fn is_model(name: &str) -> bool {
         || weights_format(name).is_some()
 }
 
-/// Whether a file of this name says something about its folder, though it need not be unpacked.
+/// Whether the name of a file says something about its folder, though the file need not be
+/// unpacked.
 pub(crate) fn is_telling(name: &str) -> bool {
     is_part(name) || foreign(name).is_some()
 }
 
-/// Whether a conversion reads the file `name` of a folder whose weights are `weights`: all parts
-/// but the weights and indices that another form of them takes precedence over.
+/// Whether a conversion reads the file `name` of a folder with these `weights`: all parts but the
+/// weights and indices in a form of lower precedence.
 pub(crate) fn is_used(name: &str, weights: Option<Weights>) -> bool {
     let (Some(weights), true) = (weights, is_model(name)) else {
         return is_model(name);

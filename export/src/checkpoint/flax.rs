@@ -1,5 +1,5 @@
-//! The weights of Flax models, as `flax.serialization.to_bytes` writes them: MessagePack, maps
-//! within maps by the names of modules, and in them arrays.
+//! The weights of Flax models, as `flax.serialization.to_bytes` writes them: MessagePack with
+//! nested maps by module name, and arrays in them.
 //!
 //! An array is an extension of type 1 with a list of its shape, the name of its type and its
 //! values. Names and axes become PyTorch's as in `transformers/modeling_flax_pytorch_utils.py`
@@ -11,23 +11,23 @@ use rmp::decode;
 use super::strided::{DType, Layout, Located};
 use crate::{Error, Result};
 
-/// How deep maps lie within each other at most. Those of real models have 9 levels.
+/// Limit of nested maps. Real models have 9 levels.
 const MAX_DEPTH: usize = 32;
-/// The longest name of a module, in bytes.
+/// Limit of a module's name in bytes.
 const MAX_NAME: u32 = 256;
-/// The most axes of an array.
+/// Limit of the axes of an array.
 const MAX_AXES: u32 = 8;
-/// The type of an extension that is an array.
+/// Extension type of an array.
 const ARRAY: i8 = 1;
-/// What stands beside the parts of an array of more than 1 GiB.
+/// Key of a map that holds an array of more than 1 GiB in chunks.
 const CHUNKED: &str = "__msgpack_chunked_array__";
 
-/// The tensors of the file `bytes`, called `file` in messages, under PyTorch's names.
+/// Reads the tensors of the file `bytes` under PyTorch's names. `file` is its name for messages.
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Vec<(String, Located)>> {
     let mut reader = Reader { file, bytes, rest: bytes, tensors: Vec::new() };
     reader.map(&mut Vec::new())?;
     let mut tensors = reader.tensors;
-    // Saved with what Flax calls the collection of parameters.
+    // Flax's collection of parameters was saved along.
     if tensors.iter().all(|(name, _)| name.starts_with("params.")) {
         tensors.iter_mut().for_each(|(name, _)| drop(name.drain(.."params.".len())));
     }
@@ -37,13 +37,13 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Vec<(String, Located)>> {
 struct Reader<'a> {
     file: &'a str,
     bytes: &'a [u8],
-    /// What is still to be read.
+    /// The bytes that are not read yet.
     rest: &'a [u8],
     tensors: Vec<(String, Located)>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a map of modules, which lies below `path`.
+    /// Reads a map of modules below `path`.
     fn map(&mut self, path: &mut Vec<&'a str>) -> Result<()> {
         let entries = decode::read_map_len(&mut self.rest).map_err(|_| self.broken())?;
         if path.len() == MAX_DEPTH {
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads the array that `path` names.
+    /// Reads the array at `path`.
     fn array(&mut self, path: &[&str]) -> Result<()> {
         let bad = |problem: String| Error::BadTensor {
             file: self.file.to_owned(),
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A text of at most `limit` bytes.
+    /// Reads a string of at most `limit` bytes.
     fn text(&mut self, limit: u32) -> Result<&'a str> {
         let size = decode::read_str_len(&mut self.rest).map_err(|_| self.broken())?;
         let bytes = match size <= limit {
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).map_err(|_| self.broken())
     }
 
-    /// The next `size` bytes.
+    /// Reads the next `size` bytes.
     fn take(&mut self, size: u32) -> Result<&'a [u8]> {
         let (taken, rest) =
             self.rest.split_at_checked(size as usize).ok_or_else(|| self.broken())?;
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// PyTorch's name of a parameter, and its axes in PyTorch's order.
+/// PyTorch's name of a parameter, and its layout with PyTorch's order of axes.
 fn torch(path: &[&str], layout: Layout) -> (String, Layout) {
     let (last, modules) = path.split_last().unwrap_or((&"", &[]));
     let (last, layout) = match *last {

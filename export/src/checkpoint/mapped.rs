@@ -1,4 +1,4 @@
-//! A weights file in memory, page by page as it is used.
+//! A weights file that is mapped into memory.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,19 +7,19 @@ use memmap2::Mmap;
 
 use crate::{Error, Result};
 
-/// The first words of the small file that stands in for a large one in a Git clone without LFS.
+/// First words of the pointer file that replaces a large file in a Git clone without LFS.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec";
 
-/// A file mapped for reading, or what stands for one.
+/// A mapped file, or values in memory.
 pub(super) enum Mapped {
     /// A file.
     File(Mmap),
-    /// Numbers of our own.
+    /// Computed values.
     Memory(Vec<u8>),
 }
 
 impl Mapped {
-    /// Maps the file at `path`, called `name` in messages.
+    /// Maps the file at `path`. `name` is its name for messages.
     pub(super) fn open(path: &Path, name: &str) -> Result<Self> {
         let weights =
             |problem: &str| Error::Weights { file: name.to_owned(), problem: problem.to_owned() };
@@ -41,7 +41,7 @@ impl Mapped {
         Ok(Self::File(map))
     }
 
-    /// What a file of these numbers would hold.
+    /// The contents of a file with these values.
     pub(super) fn of(values: &[f32]) -> Self {
         Self::Memory(values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }

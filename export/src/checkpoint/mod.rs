@@ -48,10 +48,10 @@ pub(crate) use torch::SNIPPETS;
 
 use crate::{Error, Result};
 
-/// The largest JSON file that is read. Real ones of this kind (indices included) stay below 1 MB.
+/// Limit in bytes of a JSON file. Real ones, indices included, are below 1 MB.
 const MAX_JSON: u64 = 64 << 20;
 
-/// What wraps a model names it by, within the names of its tensors: `torch.compile`,
+/// Names that wrappers of a model insert into tensor names: `torch.compile`,
 /// `DistributedDataParallel`, fully sharded data parallelism and activation checkpoints.
 const WRAPPERS: [&str; 4] =
     ["_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
@@ -65,7 +65,7 @@ pub struct Checkpoint {
     files: Files,
     tensors: BTreeMap<String, Stored>,
     quantized: BTreeMap<String, Quantized>,
-    /// What an adapter changes, in this order.
+    /// Changes of adapters, in their order.
     changes: BTreeMap<String, Vec<Change<Stored>>>,
 }
 
@@ -149,8 +149,8 @@ impl Checkpoint {
         &self.root
     }
 
-    /// What the weights were read from: `pytorch_model.bin`, `model.safetensors`, either with
-    /// ` (N shards)` behind it.
+    /// Files that the weights were read from: `pytorch_model.bin` or `model.safetensors`, with
+    /// ` (N shards)` behind it if there are several.
     pub fn weights_format(&self) -> &str {
         &self.weights_format
     }
@@ -160,7 +160,7 @@ impl Checkpoint {
         self.tensors.keys().chain(self.quantized.keys()).map(String::as_str)
     }
 
-    /// The tensor of that name.
+    /// The tensor `name`.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
         let values = match self.tensors.get(name) {
             Some(stored) => Values::Stored(self.files.view(stored)),
@@ -171,11 +171,10 @@ impl Checkpoint {
         Some(TensorView::new(values, changes.collect()))
     }
 
-    /// Whether both names exist and mean the same bytes of the same storage, laid out alike: tied
-    /// weights that were stored once.
+    /// Whether both names exist and refer to the same bytes of the same storage with the same
+    /// layout, as tied weights that are stored once.
     ///
-    /// Weights that are tied in the model and stored twice are told by
-    /// [`TensorView::same_values`].
+    /// For tied weights that are stored twice, see [`TensorView::same_values`].
     pub fn same_storage(&self, a: &str, b: &str) -> bool {
         let unchanged = |name| !self.changes.contains_key(name);
         match (self.tensors.get(a), self.tensors.get(b)) {
@@ -184,40 +183,40 @@ impl Checkpoint {
         }
     }
 
-    /// Maps another weights file, and gives its tensors without adding them.
+    /// Maps another weights file, and returns its tensors without adding them.
     pub(crate) fn map(&mut self, root: &Path, file: &str) -> Result<Vec<(String, Stored)>> {
         let format = files::format(file);
         self.files.read(root, file, format)
     }
 
-    /// Whether there is a tensor of this name.
+    /// Whether the tensor `name` exists.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name) || self.quantized.contains_key(name)
     }
 
-    /// Remembers where an adapter's weights were read from.
+    /// Notes the file that an adapter's weights were read from.
     pub(crate) fn note_adapter(&mut self, file: &str) {
         self.weights_format = format!("{} + {file}", self.weights_format);
     }
 
-    /// Where a tensor lies that is stored as it is.
+    /// Location of a tensor that is not quantized.
     pub(crate) fn stored(&self, name: &str) -> Option<&Stored> {
         self.tensors.get(name)
     }
 
-    /// Puts a tensor in the place of the one of that name, where there is one.
+    /// Adds the tensor `name`, or replaces it.
     pub(crate) fn replace(&mut self, name: String, stored: Stored) {
         self.quantized.remove(&name);
         self.changes.remove(&name);
         self.tensors.insert(name, stored);
     }
 
-    /// The size of a tensor's first axis.
+    /// Size of a tensor's first axis.
     pub(crate) fn rows(&self, name: &str) -> Option<usize> {
         self.tensor(name)?.shape().first().copied()
     }
 
-    /// Gives a small tensor of the shape `[1, _]` another length, with zeros where it grows.
+    /// Resizes a small tensor of the shape `[1, _]`, with zeros for new elements.
     pub(crate) fn resize(&mut self, name: &str, length: usize) {
         let Some(tensor) = self.tensor(name).filter(|tensor| tensor.shape().first() == Some(&1))
         else {
@@ -229,12 +228,12 @@ impl Checkpoint {
         self.replace(name.to_owned(), stored);
     }
 
-    /// Sets how many tokens the model knows.
+    /// Sets the vocabulary size.
     pub(crate) fn set_vocab_size(&mut self, size: usize) {
         self.config.insert("vocab_size".to_owned(), size.into());
     }
 
-    /// Makes one more change of the tensor `name`. The operands' shapes must fit it.
+    /// Adds a change of the tensor `name`. The operands must have the right shapes.
     pub(crate) fn change(&mut self, name: &str, change: Change<Stored>) {
         self.changes.entry(name.to_owned()).or_default().push(change);
     }
@@ -249,14 +248,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Adds the tensors of one weights file, those that `wanted` names.
+    /// Adds the tensors of one weights file that `wanted` selects.
     fn read_file(&mut self, name: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let found = self.files.read(self.root, name, self.format)?;
         self.tensors.extend(found.into_iter().filter(|(name, _)| wanted(name)));
         Ok(())
     }
 
-    /// Adds the tensors of all shards that the index `index` lists, and counts the shards.
+    /// Adds the tensors of all shards in `index`. Returns the number of shards.
     fn read_index(&mut self, index: &str) -> Result<usize> {
         let problem =
             |problem: &str| Error::Json { file: index.to_owned(), problem: problem.to_owned() };
@@ -302,7 +301,7 @@ impl Reader<'_> {
     }
 }
 
-/// The tensors by name, without the names of what wrapped the model.
+/// The tensors by name, without the names of wrappers.
 fn without_wrappers(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> {
     let bare = |name: &str| {
         let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
@@ -312,7 +311,7 @@ fn without_wrappers(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> 
     for (name, _) in &tensors {
         *counts.entry(bare(name)).or_default() += 1;
     }
-    // Two tensors that would share a name keep what tells them apart.
+    // Tensors whose names would be equal keep their wrapper's name.
     tensors
         .into_iter()
         .map(|(name, stored)| match bare(&name) {
@@ -322,13 +321,13 @@ fn without_wrappers(tensors: Vec<(String, Stored)>) -> BTreeMap<String, Stored> 
         .collect()
 }
 
-/// What the weights were quantized with (`gptq`, `awq`, `bitsandbytes`), where they were.
+/// The quantization method (`gptq`, `awq`, `bitsandbytes`), if the weights are quantized.
 fn quantization(config: &Map<String, Value>) -> Option<String> {
     let method = config.get("quantization_config")?.get("quant_method")?.as_str()?;
     Some(method.chars().take(40).flat_map(char::escape_debug).collect())
 }
 
-/// The names of the files in `folder`; those that are not Unicode are no part of a checkpoint.
+/// Names of the files in `folder`. Names that are not Unicode are left out: no checkpoint has them.
 pub(crate) fn file_names(folder: &Path) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(|source| Error::io(folder, source))? {
@@ -342,7 +341,7 @@ pub(crate) fn file_names(folder: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The JSON object in a file of the checkpoint.
+/// Reads the JSON object in a file of the checkpoint.
 pub(crate) fn read_object(root: &Path, name: &str) -> Result<Map<String, Value>> {
     let problem = |problem: String| Error::Json { file: name.to_owned(), problem };
     let path = root.join(name);

@@ -1,12 +1,12 @@
-//! JSON as Python's `json` module writes it, which knows numbers that JSON does not.
+//! JSON of Python's `json` module, which has numbers that JSON does not have.
 
 use serde_json::Value;
 
-/// What Python writes for numbers that are not finite, the longest first.
+/// Python's names of numbers that are not finite, the longest first.
 const NUMBERS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
 
-/// Parses JSON. `NaN`, `Infinity` and `-Infinity` become texts: a field that nothing reads may hold
-/// one, and where a number is needed a text is refused by name.
+/// Parses JSON. `NaN`, `Infinity` and `-Infinity` become strings. This allows them in fields that
+/// are not read, and gives an error that names the field in others.
 pub(super) fn parse(text: &[u8]) -> serde_json::Result<Value> {
     serde_json::from_slice(text).or_else(|error| {
         let quoted = quote_numbers(text);
@@ -14,7 +14,7 @@ pub(super) fn parse(text: &[u8]) -> serde_json::Result<Value> {
     })
 }
 
-/// The text with quotes around the numbers that stand outside of texts.
+/// Quotes these numbers outside of strings.
 fn quote_numbers(text: &[u8]) -> Vec<u8> {
     let mut quoted = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -1,14 +1,15 @@
-//! The safetensors format: a JSON header with each tensor's type, shape and place, then the values.
+//! The safetensors format: a JSON header with type, shape and offsets of each tensor, then the
+//! values.
 //!
-//! The format is described at <https://github.com/huggingface/safetensors>; its own crate parses
-//! the header and proves that tensors lie within the file, without overlaps or gaps.
+//! The format is described at <https://github.com/huggingface/safetensors>. Its crate parses the
+//! header and checks that tensors lie within the file, without overlaps or gaps.
 
 use safetensors::{Dtype, SafeTensors};
 
 use super::strided::{DType, Layout, Located};
 use crate::{Error, Result};
 
-/// The tensors of the safetensors file `bytes`, called `file` in messages.
+/// Reads the tensors of the file `bytes`. `file` is its name for messages.
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Vec<(String, Located)>> {
     let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| Error::Weights {
         file: file.to_owned(),

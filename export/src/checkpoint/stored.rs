@@ -1,4 +1,4 @@
-//! Weights files that are mapped, and where in them tensors lie.
+//! Mapped weights files, and the locations of tensors in them.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::strided::{DType, Layout, Located, StridedView};
 use super::{flax, safetensors, torch};
 use crate::{Error, Result};
 
-/// A tensor, and the one of the mapped files that it is in.
+/// The location of a tensor: one of the mapped files, and where in it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Stored {
     file: usize,
@@ -21,7 +21,7 @@ impl Stored {
         &self.located.layout
     }
 
-    /// The same matrix with its axes swapped.
+    /// The matrix with its axes swapped.
     pub(crate) fn transposed(mut self) -> Self {
         self.located.layout = self.located.layout.transposed();
         self
@@ -33,7 +33,7 @@ impl Stored {
 pub(super) struct Files(Vec<(String, Mapped)>);
 
 impl Files {
-    /// Maps one more file, and gives the tensors in it.
+    /// Maps one more file, and returns its tensors.
     pub(super) fn read(
         &mut self,
         root: &Path,
@@ -52,21 +52,21 @@ impl Files {
         Ok(found.into_iter().map(|(name, located)| (name, stored(located))).collect())
     }
 
-    /// Adds a tensor of one's own.
+    /// Adds a computed tensor.
     pub(super) fn add(&mut self, name: &str, shape: Vec<usize>, values: &[f32]) -> Stored {
         let layout = Layout::contiguous(DType::F32, shape).expect("a shape of values that exist");
         self.0.push((name.to_owned(), Mapped::of(values)));
         Stored { file: self.0.len() - 1, located: Located { layout, start: 0 } }
     }
 
-    /// The tensor that lies there.
+    /// The tensor at this location.
     pub(super) fn view<'a>(&'a self, stored: &'a Stored) -> StridedView<'a> {
         let Located { layout, start } = &stored.located;
         let bytes = &self.0[stored.file].1.bytes()[*start..*start + layout.span_bytes()];
         StridedView::new(layout, bytes)
     }
 
-    /// An error about a tensor of the file that `stored` is in.
+    /// An error about a tensor in the file of `stored`.
     pub(super) fn bad_tensor(&self, stored: &Stored, name: &str, problem: String) -> Error {
         Error::BadTensor { file: self.0[stored.file].0.clone(), name: name.to_owned(), problem }
     }

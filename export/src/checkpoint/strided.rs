@@ -1,32 +1,31 @@
 //! A tensor in a mapped weights file as it is stored, and its conversion to `f32`.
 //!
-//! All the conversions go through one routine that reads a block of a strided matrix, so that a
-//! contiguous tensor, the transpose of one and an odd view out of a pickle differ only in the
-//! strides given to it. Blocks are small, so that a tensor of hundreds of megabytes streams through
-//! a few of them.
+//! All conversions use one routine that reads a block of a strided matrix: contiguous tensors,
+//! their transposes and other views in a pickle differ only in their strides. Blocks are small, so
+//! that large tensors stream through little memory.
 
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
-/// The most elements that are converted at a time where they are read in order: 1 MiB of `f32`, so
-/// that a piece is still in the cache when it is used.
+/// Number of elements that are converted at a time in row-major order: 1 MiB of `f32`, so that a
+/// piece is still in the cache when it is used.
 const PIECE: usize = 1 << 18;
 
-/// The most elements that are converted at a time where they are not read in order: 16 MiB of
-/// `f32`, enough for [`LINE`] columns of the largest vocabularies.
+/// Number of elements that are converted at a time in another order: 16 MiB of `f32`, enough for
+/// [`LINE`] columns of the largest vocabularies.
 const BLOCK: usize = 1 << 22;
 
-/// Elements of `f32` in a cache line. A transpose reads this many neighbours of every source row at
-/// least, so that no line is fetched for the sake of a part of it.
+/// Elements of `f32` in a cache line. A transpose reads at least so many neighbours of every source
+/// row, so that it uses every line whole.
 const LINE: usize = 16;
 
-/// Elements of a source row that a transpose reads at once, where there are as many.
+/// Number of elements of a source row that a transpose reads at once, if there are as many.
 const RUN: usize = 4 * LINE;
 
-/// The most elements of a view that repeats elements of its storage (torch's `expand`). Without a
-/// limit a file of a few bytes could describe a tensor larger than any memory.
+/// Limit of the elements of a view that repeats its storage (torch's `expand`). Without it, a file
+/// of a few bytes could describe a huge tensor.
 const MAX_EXPANDED: usize = 1 << 24;
 
-/// The types of element that a checkpoint may hold.
+/// Element types of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum DType {
@@ -43,7 +42,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes of one element.
+    /// Size of an element in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 => 8,
@@ -54,13 +53,13 @@ impl DType {
     }
 
     /// Whether elements are floating-point numbers.
-    pub fn is_float(self) -> bool {
+    pub(crate) fn is_float(self) -> bool {
         matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
     }
 }
 
-/// Type, shape and strides of a tensor, known to be consistent: every product and sum of them that
-/// is needed to address an element fits a `usize`.
+/// Type, shape and strides of a tensor. They are checked: all products and sums for addresses of
+/// elements fit a `usize`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     dtype: DType,
@@ -82,7 +81,7 @@ impl Layout {
         Self::strided(dtype, shape, strides)
     }
 
-    /// A view with a step in elements for each axis, as a pickle describes it.
+    /// A view with a stride in elements for each axis.
     pub(crate) fn strided(
         dtype: DType,
         shape: Vec<usize>,
@@ -112,7 +111,7 @@ impl Layout {
         Ok(Self { dtype, shape, strides, len, span })
     }
 
-    /// The same elements with the first two axes swapped; nothing changes for fewer than two.
+    /// The tensor with its first two axes swapped, if there are two.
     pub(super) fn transposed(mut self) -> Self {
         if self.shape.len() > 1 {
             self.shape.swap(0, 1);
@@ -126,7 +125,7 @@ impl Layout {
         &self.shape
     }
 
-    /// Bytes from the first element's first to the last element's last.
+    /// Bytes from the begin of the first element to the end of the last.
     pub(crate) fn span_bytes(&self) -> usize {
         self.span * self.dtype.size()
     }
@@ -142,11 +141,11 @@ impl Layout {
     }
 }
 
-/// Where in a weights file a tensor lies.
+/// Location of a tensor in a weights file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Located {
     pub(super) layout: Layout,
-    /// Byte of the file at which the first element begins; the layout's span fits behind it.
+    /// Byte offset of the first element. The layout's span fits behind it.
     pub(super) start: usize,
 }
 
@@ -154,12 +153,12 @@ pub(super) struct Located {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StridedView<'a> {
     layout: &'a Layout,
-    /// From the first element to the last, with what lies between them.
+    /// The bytes of the layout's span.
     bytes: &'a [u8],
 }
 
 impl<'a> StridedView<'a> {
-    /// The view of `bytes` (exactly the layout's span) that `layout` describes.
+    /// A view of `bytes`, which are exactly the layout's span.
     pub(super) fn new(layout: &'a Layout, bytes: &'a [u8]) -> Self {
         assert_eq!(bytes.len(), layout.span_bytes(), "a view covers its layout's span");
         Self { layout, bytes }
@@ -174,7 +173,7 @@ impl<'a> StridedView<'a> {
         &self.layout.strides
     }
 
-    /// The type that elements are stored in.
+    /// The stored element type.
     pub(super) fn dtype(&self) -> DType {
         self.layout.dtype
     }
@@ -184,7 +183,7 @@ impl<'a> StridedView<'a> {
         self.layout.len
     }
 
-    /// The elements' bytes, when they lie in row-major order without gaps.
+    /// The bytes of the elements, if they lie in row-major order without gaps.
     pub(super) fn contiguous_bytes(&self) -> Option<&'a [u8]> {
         let mut expected = 1;
         let contiguous = self.len() == 0
@@ -206,8 +205,8 @@ impl<'a> StridedView<'a> {
         values
     }
 
-    /// Whether any of the bytes could be of an element that is not a finite `f32`: one look at them
-    /// in whatever order they lie settles nearly every case.
+    /// Whether the bytes may hold an element that is not a finite `f32`. One pass in storage order,
+    /// which settles nearly every case.
     pub(super) fn may_hold_non_finite(&self) -> bool {
         match self.dtype() {
             DType::F32 => {
@@ -224,12 +223,12 @@ impl<'a> StridedView<'a> {
         }
     }
 
-    /// Whether both are stored alike, element for element: none where only the values can tell.
+    /// Whether all elements have the same bytes in both. `None` if only the values can tell.
     pub(super) fn same_bytes(&self, other: &StridedView<'_>) -> Option<bool> {
         if self.dtype() != other.dtype() || self.strides() != other.strides() {
             return None;
         }
-        // Bytes between strided elements may differ, so only equality settles it then.
+        // Bytes between strided elements may differ, so that only equality is conclusive.
         match self.bytes == other.bytes {
             true => Some(true),
             false => self.contiguous_bytes().map(|_| false),
@@ -258,7 +257,7 @@ impl<'a> StridedView<'a> {
         loop {
             let start = index.iter().zip(self.strides()).map(|(i, s)| i * s).sum();
             plane.stream(self, start, &mut buffer, out)?;
-            // The next index of the outer axes, the last of them fastest.
+            // Advances the index of the outer axes, the last one fastest.
             let Some(axis) = (0..outer).rev().find(|&a| index[a] + 1 < self.shape()[a]) else {
                 return Ok(());
             };
@@ -268,7 +267,7 @@ impl<'a> StridedView<'a> {
     }
 }
 
-/// A matrix somewhere in a tensor.
+/// A matrix within a tensor.
 #[derive(Clone, Copy)]
 struct Plane {
     rows: usize,
@@ -278,7 +277,7 @@ struct Plane {
 }
 
 impl Plane {
-    /// The last two axes of `tensor`; one row when there is only one axis.
+    /// The last two axes of `tensor`, or a single row if there is one axis.
     fn last_two(tensor: &StridedView<'_>) -> Self {
         let (shape, strides) = (tensor.shape(), tensor.strides());
         match shape.len() {
@@ -293,7 +292,7 @@ impl Plane {
         }
     }
 
-    /// Passes the whole plane to `out` in blocks of rows, or of parts of a row when rows are long.
+    /// Passes the matrix to `out` in blocks of rows, or in parts of rows if rows are long.
     fn stream<X>(
         self,
         tensor: &StridedView<'_>,
@@ -323,7 +322,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Converts the plane, whose first element is the tensor's element `start`, into `out`.
+    /// Converts the matrix, which begins at the tensor's element `start`, into `out`.
     fn read(self, tensor: &StridedView<'_>, start: usize, out: &mut [f32]) {
         let bytes = &tensor.bytes[start * tensor.dtype().size()..];
         match tensor.dtype() {
@@ -351,7 +350,7 @@ impl Plane {
                 E::convert(run(row * row_stride, cols), out);
             }
         } else if row_stride == 1 || rows == 1 {
-            // Tiles of whole cache lines each way, so that none is read or written in part.
+            // Tiles have whole cache lines in both directions.
             let mut tile = [[0f32; RUN]; LINE];
             for row in (0..rows).step_by(RUN) {
                 let height = RUN.min(rows - row);
@@ -379,16 +378,16 @@ impl Plane {
     }
 }
 
-/// Whether `test` holds for any group of `N` bytes; written so that it becomes vector code.
+/// Whether `test` holds for any group of `N` bytes. The loop becomes vector code.
 fn any_masked<const N: usize>(bytes: &[u8], test: impl Fn([u8; N]) -> bool) -> bool {
     let (groups, _) = bytes.as_chunks::<N>();
     groups.chunks(4096).any(|chunk| chunk.iter().fold(false, |any, &group| any | test(group)))
 }
 
-/// A type of element as it lies in a file, little-endian and at any alignment.
+/// An element type in a file, little-endian and at any alignment.
 trait Element {
     const SIZE: usize;
-    /// Converts all of `source` into `target`, which has as many elements.
+    /// Converts all of `source` into `target`, which has the same number of elements.
     fn convert(source: &[u8], target: &mut [f32]);
 }
 
@@ -430,7 +429,7 @@ impl Element for half::bf16 {
 impl Element for half::f16 {
     const SIZE: usize = 2;
     fn convert(source: &[u8], target: &mut [f32]) {
-        // Through aligned integers, for which `half` uses the processor's own conversion.
+        // Copies to aligned integers, for which `half` uses instructions of the processor.
         let mut bits = [0u16; 256];
         let (groups, _) = source.as_chunks::<2>();
         for (groups, target) in groups.chunks(bits.len()).zip(target.chunks_mut(bits.len())) {
@@ -447,7 +446,7 @@ impl Element for half::f16 {
 mod tests {
     use super::*;
 
-    /// A matrix of the numbers from 0 and what reading it gives, element by element.
+    /// Compares a matrix of the numbers from 0 on with its conversion, element by element.
     fn check(shape: [usize; 2], strides: [usize; 2]) {
         let layout = Layout::strided(DType::F32, shape.to_vec(), strides.to_vec()).unwrap();
         let bytes: Vec<u8> =
@@ -478,7 +477,7 @@ mod tests {
                 check([rows, cols], [1, 0]);
             }
         }
-        // More than one block: long rows, many rows.
+        // Matrices of more than one block: long rows, many rows.
         check([2, PIECE + 5], [PIECE + 5, 1]);
         check([BLOCK / 64 + 3, 70], [70, 1]);
         check([70, BLOCK / 64 + 3], [1, 70]);

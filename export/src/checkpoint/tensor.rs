@@ -1,5 +1,5 @@
-//! A tensor of a checkpoint: what is stored, dequantized where it has to be, with the changes of an
-//! adapter, as `f32` piece by piece.
+//! A tensor of a checkpoint as `f32`, piece by piece: dequantized if necessary, and with the
+//! changes of adapters.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,7 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// The type that elements are stored in; that of the codes, where they are quantized.
+    /// The stored element type; of quantized tensors the type of the codes.
     pub fn dtype(&self) -> DType {
         match &self.values {
             Values::Stored(view) => view.dtype(),
@@ -62,16 +62,16 @@ impl<'a> TensorView<'a> {
         values
     }
 
-    /// Passes all elements in row-major order to `out`, a piece at a time.
+    /// Passes all elements in row-major order to `out`, piece by piece.
     ///
-    /// Memory is bounded by one piece of at most 1 MiB, or 16 MiB where elements do not lie in
-    /// order, whatever the tensor's size; for a tensor that an adapter changes also by the
-    /// adapter's part.
+    /// Memory is bounded by one piece of at most 1 MiB, or 16 MiB if elements do not lie in order,
+    /// whatever the size of the tensor. A tensor that an adapter changes also needs memory for the
+    /// adapter's operands.
     pub fn write_f32(&self, out: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
         self.stream(out)
     }
 
-    /// Where in row-major order the first element is that is not a finite `f32`.
+    /// Row-major index of the first element that is not a finite `f32`.
     pub fn first_non_finite(&self) -> Option<usize> {
         if let (Values::Stored(view), []) = (&self.values, self.changes.as_slice())
             && !view.may_hold_non_finite()
@@ -130,7 +130,7 @@ impl<'a> TensorView<'a> {
         self.through(&prepared, columns, out)
     }
 
-    /// Streams the stored elements with some of the changes made.
+    /// Streams the stored elements with the first `changes` applied.
     fn through<X>(
         &self,
         changes: &[Prepared],
@@ -182,10 +182,10 @@ mod tests {
         assert_eq!(find(DType::F32, &late), Some(8999));
         assert_eq!(find(DType::F16, &[&[0xff, 0x7b], &[0, 0xfc]]), Some(1));
         assert_eq!(find(DType::BF16, &[&[0x7f, 0x7f], &[0x80, 0x7f]]), Some(1));
-        // Finite there, but not here.
+        // The value is finite in float64, but not in float32.
         assert_eq!(find(DType::F64, &[&1e300f64.to_le_bytes()]), Some(0));
         assert_eq!(find(DType::I16, &[&[0xff, 0x7f]]), None);
-        // Not of the tensor: it lies between two elements.
+        // The bytes between two elements do not belong to the tensor.
         let layout = Layout::strided(DType::F32, vec![2], vec![2]).unwrap();
         let bytes = [one, nan, one].concat();
         assert_eq!(first_non_finite(&layout, &bytes), None);

@@ -1,4 +1,4 @@
-//! How long texts and summaries are in tokens, and how many are longer than a training run reads.
+//! Lengths of texts and summaries in tokens, and how many of them training would truncate.
 
 use std::path::Path;
 
@@ -9,40 +9,40 @@ use super::{COLUMNS, TRAIN, VALIDATION};
 use crate::error::{Error, Result};
 use crate::tokenizer;
 
-/// Rows that are tokenized together.
+/// Number of rows that are tokenized together.
 const BATCH: usize = 512;
 
-/// What to measure, and against what.
+/// Options of [`measure`].
 pub struct LengthOptions<'a> {
-    /// Rows to measure, spread over all of them; `None` for every row.
+    /// Number of rows to measure, evenly spread; `None` for all.
     pub rows: Option<u64>,
-    /// Tokens of a text that training reads.
+    /// Maximum number of tokens of a text in training.
     pub max_source: usize,
-    /// Tokens of a summary that training reads.
+    /// Maximum number of tokens of a summary in training.
     pub max_target: usize,
-    /// Told how far the work is; can stop it.
+    /// Receives the progress, and can stop the work.
     pub progress: &'a dyn Progress,
 }
 
 /// The lengths of a prepared dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lengths {
-    /// Rows that were measured.
+    /// Number of measured rows.
     pub rows: u64,
-    /// Rows that there are.
+    /// Number of all rows.
     pub of: u64,
-    /// Of the texts.
+    /// Lengths of the texts.
     pub text: Distribution,
-    /// Of the summaries.
+    /// Lengths of the summaries.
     pub summary: Distribution,
 }
 
 /// Lengths in tokens, special tokens included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// Each length, in ascending order.
+    /// All lengths, in ascending order.
     sorted: Vec<u32>,
-    /// Those that are longer than training reads.
+    /// Number of lengths above the maximum.
     pub truncated: u64,
 }
 
@@ -59,8 +59,8 @@ impl Distribution {
         sum as f64 / (self.sorted.len().max(1)) as f64
     }
 
-    /// The length that the share `share` of all do not exceed: 0.5 for the median, 1 for the
-    /// longest.
+    /// The length that the fraction `share` of all lengths does not exceed: 0.5 for the median, 1
+    /// for the longest.
     pub fn quantile(&self, share: f64) -> u32 {
         let rank = (share * self.sorted.len() as f64).ceil() as usize;
         let at = rank.clamp(1, self.sorted.len().max(1)) - 1;
@@ -68,12 +68,12 @@ impl Distribution {
     }
 }
 
-/// Measures both files of the folder `prepared` with a tokenizer: that of a bundle, of a checkpoint
-/// folder, or a `tokenizer.json`.
+/// Measures both files of the folder `prepared` with the tokenizer of a bundle or checkpoint
+/// folder, or with a `tokenizer.json`.
 ///
 /// # Errors
 ///
-/// The tokenizer cannot be read, or the files cannot.
+/// The tokenizer or the files cannot be read.
 pub fn measure(
     prepared: &Path,
     rows: u64,
@@ -95,7 +95,7 @@ pub fn measure(
         let mut reader = csv::Reader::from_path(&path).map_err(bad)?;
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(bad)? {
-            // The wanted number, evenly spread.
+            // Selects the wanted number of rows, evenly spread.
             let is_due = (row + 1) * wanted / rows.max(1) > row * wanted / rows.max(1);
             row += 1;
             if is_due {

@@ -1,12 +1,14 @@
-//! Data to fine-tune on: documents with their summaries, as `run_summarization.py` reads them.
+//! Training data: documents with their summaries, in the format of `run_summarization.py`.
 //!
-//! [`prepare`] reads a folder of the XSum distribution, CSV or JSON lines, leaves out what lacks a
-//! text or a summary, and writes `train.csv` and `validation.csv` with the header `text,summary`.
-//! [`lengths::measure`] says what a tokenizer makes of them.
+//! [`prepare`] reads a folder of the XSum distribution, CSV or JSON lines. It leaves out rows
+//! without a text or a summary, and writes `train.csv` and `validation.csv` with the header
+//! `text,summary`. [`lengths::measure`] measures them in tokens.
 //!
-//! Rows stream through: what is held in memory does not grow with the data.
+//! Rows stream, so that memory does not grow with the data.
 
 pub mod lengths;
+mod options;
+mod row;
 mod split;
 mod table;
 mod xsum;
@@ -16,94 +18,48 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use epitome_runtime::{Progress, beside, scratch};
+use epitome_runtime::{atomic_file, scratch};
 
 use crate::error::{Error, Result};
+use row::Row;
 use split::Split;
 
-/// The rows to train on.
+pub use options::PrepareOptions;
+pub use row::LeftOut;
+
+/// File of the training rows.
 pub const TRAIN: &str = "train.csv";
-/// The rows to validate with.
+/// File of the validation rows.
 pub const VALIDATION: &str = "validation.csv";
-/// The columns of both.
-pub const COLUMNS: [&str; 2] = ["text", "summary"];
+/// Columns of both files.
+const COLUMNS: [&str; 2] = ["text", "summary"];
 
-/// A document and its summary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The document.
-    pub text: String,
-    /// Its summary.
-    pub summary: String,
-}
-
-/// What to read, and how to part it.
-pub struct PrepareOptions<'a> {
-    /// A column of CSV, or a field of JSON lines, that holds documents.
-    pub text_column: &'a str,
-    /// One that holds summaries.
-    pub summary_column: &'a str,
-    /// The share of rows to validate with, in (0, 1).
-    pub validation: f64,
-    /// The same seed parts the same rows in the same way.
-    pub seed: u64,
-    /// Told how far the work is; can stop it.
-    pub progress: &'a dyn Progress,
-}
-
-/// What became of the rows.
+/// Numbers of rows that were written and left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prepared {
-    /// Rows to train on.
+    /// Number of training rows.
     pub train: u64,
-    /// Rows to validate with.
+    /// Number of validation rows.
     pub validation: u64,
-    /// Rows that were left out, by reason.
+    /// Number of rows that were left out, by reason.
     pub dropped: BTreeMap<LeftOut, u64>,
 }
 
 impl Prepared {
-    /// All rows that were written.
+    /// Number of rows that were written.
     pub fn written(&self) -> u64 {
         self.train + self.validation
     }
 }
 
-/// Why a row is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LeftOut {
-    /// There is no document, or nothing but spaces.
-    EmptyText,
-    /// There is no summary, or nothing but spaces.
-    EmptySummary,
-    /// A file of the XSum distribution has none of its sections.
-    NoSections,
-    /// It is not UTF-8.
-    NotText,
-}
-
-impl std::fmt::Display for LeftOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::EmptyText => "without a text",
-            Self::EmptySummary => "without a summary",
-            Self::NoSections => "without XSum's sections",
-            Self::NotText => "not in UTF-8",
-        })
-    }
-}
-
-/// What each row is handed to, in the order of the source.
-type Sink<'a> = dyn FnMut(Result<Row, LeftOut>) -> Result<()> + 'a;
-
-/// Reads `source` (a folder of XSum's files, `.csv`, `.jsonl` or `.json` with a line an object) and
-/// writes [`TRAIN`] and [`VALIDATION`] into the folder `output`, which may exist. Earlier ones are
-/// replaced once both are whole.
+/// Reads `source` (a folder of XSum's files, `.csv`, or `.jsonl` and `.json` with an object on each
+/// line) and writes [`TRAIN`] and [`VALIDATION`] into the folder `output`, which may exist. Earlier
+/// files are replaced once both are complete.
 ///
 /// # Errors
 ///
-/// A source that is not there, is of no known kind, lacks a column, or has no usable row; a
-/// malformed line, by its number; a disk that cannot be written. Nothing is left behind then.
+/// The source does not exist, is of an unknown kind, lacks a column, or has no usable row; a line
+/// is malformed; the disk cannot be written. Then no file is left behind.
 pub fn prepare(source: &Path, output: &Path, options: &PrepareOptions<'_>) -> Result<Prepared> {
     let kind = Kind::of(source)?;
     fs::create_dir_all(output).map_err(|error| Error::io(output, error))?;
@@ -145,7 +101,7 @@ pub fn prepare(source: &Path, output: &Path, options: &PrepareOptions<'_>) -> Re
     Ok(prepared)
 }
 
-/// What a source holds.
+/// Kind of a source.
 enum Kind {
     Xsum,
     Csv,
@@ -173,7 +129,7 @@ impl Kind {
     }
 }
 
-/// A CSV file that is written beside its place.
+/// A CSV file that is written under a temporary name.
 struct Table {
     writer: csv::Writer<BufWriter<scratch::File>>,
     path: PathBuf,
@@ -182,7 +138,7 @@ struct Table {
 impl Table {
     fn create(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
-        let file = beside::create(&path).map_err(|error| Error::io(folder, error))?;
+        let file = atomic_file::create(&path).map_err(|error| Error::io(folder, error))?;
         let mut table = Self {
             writer: csv::Writer::from_writer(BufWriter::with_capacity(1 << 20, file)),
             path,
@@ -206,18 +162,6 @@ impl Table {
         let mut file = buffer.into_inner().map_err(|error| Error::io(&path, error.into_error()))?;
         file.flush().map_err(|error| Error::io(&path, error))?;
         file.persist(&path).map_err(|error| Error::io(&path, error))
-    }
-}
-
-/// A row with both its parts, trimmed, or why it is none.
-fn row(text: &str, summary: &str) -> Result<Row, LeftOut> {
-    let (text, summary) = (text.trim(), summary.trim());
-    if text.is_empty() {
-        Err(LeftOut::EmptyText)
-    } else if summary.is_empty() {
-        Err(LeftOut::EmptySummary)
-    } else {
-        Ok(Row { text: text.into(), summary: summary.into() })
     }
 }
 

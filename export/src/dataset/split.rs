@@ -1,20 +1,20 @@
-//! Which rows are for validation.
+//! The split into training and validation.
 
-/// Takes one row at a random place out of each stretch of rows: the share is right to within a row
-/// at any point, nothing has to be counted beforehand, and no part of the data is passed over.
+/// Selects one row at a random place of each stretch of rows. At any point the share is right to
+/// within a row, the rows need not be counted before, and no part of the data is skipped.
 pub(super) struct Split {
     share: f64,
     random: fastrand::Rng,
-    /// Rows so far.
+    /// Number of rows so far.
     row: u64,
-    /// The row that is taken out of the present stretch.
+    /// The validation row of the current stretch.
     taken: u64,
-    /// The number of the stretch.
+    /// Number of the current stretch.
     stretch: u64,
 }
 
 impl Split {
-    /// Parts off the share `share`, which lies in (0, 1).
+    /// A split that selects the fraction `share`, in (0, 1).
     pub(super) fn new(share: f64, seed: u64) -> Self {
         let mut split =
             Self { share, random: fastrand::Rng::with_seed(seed), row: 0, taken: 0, stretch: 0 };
@@ -34,7 +34,7 @@ impl Split {
         is_taken
     }
 
-    /// Where a stretch begins.
+    /// First row of a stretch.
     fn start(&self, stretch: u64) -> u64 {
         (stretch as f64 / self.share).round() as u64
     }
@@ -71,7 +71,7 @@ mod tests {
     fn seeds_choose() {
         assert_eq!(taken(0.15, 1, 200), taken(0.15, 1, 200));
         assert_ne!(taken(0.15, 1, 200), taken(0.15, 2, 200));
-        // What was parted with an earlier version is parted the same today.
+        // Earlier versions split in the same way.
         assert_eq!(taken(0.15, 42, 40), [5, 9, 18, 20, 30, 36]);
     }
 }

@@ -7,13 +7,14 @@ use std::path::Path;
 use epitome_runtime::progress::{Progress, Total};
 use serde_json::{Map, Value};
 
-use super::{LeftOut, PrepareOptions, Sink, row};
+use super::options::PrepareOptions;
+use super::row::{LeftOut, Row, Sink};
 use crate::error::{Error, Result};
 
-/// Rows between two looks at whether to stop.
+/// Number of rows between checks for cancellation.
 const ROWS: u64 = 1024;
 
-/// Hands over every row of a CSV file with a header.
+/// Passes every row of a CSV file with a header to `sink`.
 pub(super) fn csv(path: &Path, options: &PrepareOptions<'_>, sink: &mut Sink<'_>) -> Result<()> {
     let (file, size) = open(path)?;
     options.progress.start("Reading rows", Total::Bytes(size));
@@ -39,14 +40,14 @@ pub(super) fn csv(path: &Path, options: &PrepareOptions<'_>, sink: &mut Sink<'_>
         stop(options.progress, record.position().map_or(0, csv::Position::record))?;
         let field = |at: usize| std::str::from_utf8(record.get(at).unwrap_or_default());
         sink(match (field(text), field(summary)) {
-            (Ok(text), Ok(summary)) => row(text, summary),
+            (Ok(text), Ok(summary)) => Row::new(text, summary),
             _ => Err(LeftOut::NotText),
         })?;
     }
     Ok(())
 }
 
-/// Hands over every line that holds a JSON object.
+/// Passes every line with a JSON object to `sink`.
 pub(super) fn json_lines(
     path: &Path,
     options: &PrepareOptions<'_>,
@@ -78,7 +79,7 @@ pub(super) fn json_lines(
                 problem: format!("line {number} is not a JSON object: {error}"),
             })?;
         if !found {
-            // Later rows may lack a field; when the first has neither, the names are wrong.
+            // Later rows may lack a field. If the first row lacks one, the field's name is wrong.
             for name in [options.text_column, options.summary_column] {
                 if !object.contains_key(name) {
                     return Err(missing(path, name, object.keys()));
@@ -94,7 +95,7 @@ pub(super) fn json_lines(
                 problem: format!("line {number}: '{name}' is not a text"),
             }),
         };
-        sink(row(field(options.text_column)?, field(options.summary_column)?))?;
+        sink(Row::new(field(options.text_column)?, field(options.summary_column)?))?;
     }
     Ok(())
 }
@@ -118,12 +119,12 @@ fn missing(path: &Path, name: &str, found: impl Iterator<Item = impl Into<String
     Error::DatasetColumn { path: path.into(), name: name.into(), found }
 }
 
-/// Spreadsheets put a byte order mark first.
+/// Removes the byte order mark that spreadsheets write.
 fn strip_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
-/// Tells how much of a file has been read.
+/// Reports the progress of reading a file.
 struct Counted<'a> {
     file: File,
     progress: &'a dyn Progress,

@@ -31,7 +31,8 @@ fn written(output: &Path) -> Vec<Row> {
 
 fn xsum(summary: &str, text: &str) -> String {
     format!(
-        "[SN]URL[SN]\nhttp://example.org/1\n\n[SN]TITLE[SN]\nA title\n\n[SN]FIRST-SENTENCE[SN]\n{summary}\n\n[SN]RESTBODY[SN]\n{text}\n"
+        "[SN]URL[SN]\nhttp://example.org/1\n\n[SN]TITLE[SN]\nA title\n\n\
+         [SN]FIRST-SENTENCE[SN]\n{summary}\n\n[SN]RESTBODY[SN]\n{text}\n"
     )
 }
 
@@ -77,7 +78,7 @@ fn the_xsum_distribution_is_read_file_by_file() {
         text: "Text \"7\",\nwith two lines.".into(),
         summary: "Summary 7.".into()
     }));
-    // Nothing but the two files is left.
+    // No other file is left.
     assert_eq!(fs::read_dir(&output).unwrap().count(), 2);
 }
 
@@ -94,7 +95,10 @@ fn tables_give_the_same_rows_whatever_their_form() {
     let mut json = String::new();
     for number in 0..20 {
         csv.push_str(&format!("{number},\"A text, {number}\nof two lines\",Short {number}\n"));
-        json.push_str(&format!("{{\"highlights\":\"Short {number}\",\"article\":\"A text, {number}\\nof two lines\"}}\n"));
+        json.push_str(&format!(
+            "{{\"highlights\":\"Short {number}\",\
+             \"article\":\"A text, {number}\\nof two lines\"}}\n"
+        ));
     }
     csv.push_str("x,,Short\nx,Long,\n");
     json.push_str("\n{\"article\":null,\"highlights\":\"Short\"}\n{\"article\":\"Long\"}\n");

@@ -11,21 +11,20 @@ use epitome_runtime::progress::{Progress, Total};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
-use super::{LeftOut, Row, Sink, row};
+use super::row::{LeftOut, Row, Sink};
 use crate::error::{Error, Result};
 
-/// The folder within the distribution.
+/// Name of the folder in the distribution.
 const FOLDER: &str = "bbc-summary-data";
 const EXTENSION: &str = "summary";
 const SUMMARY: &str = "[SN]FIRST-SENTENCE[SN]";
 const TEXT: &str = "[SN]RESTBODY[SN]";
-/// Files that are read at a time: they are small, and most of the time goes into waiting for the
-/// disk.
+/// Number of threads that read. The files are small, and reading mostly waits for the disk.
 const READERS: usize = 16;
-/// Files that are read together: enough to keep every reader at work, few enough to hold.
+/// Number of files that are read together: enough for all threads, few enough for memory.
 const BATCH: usize = 4096;
 
-/// Hands over every file's row, in the order of their names.
+/// Passes the row of every file to `sink`, in the order of their names.
 pub(super) fn read(folder: &Path, progress: &dyn Progress, sink: &mut Sink<'_>) -> Result<()> {
     let files = files(folder)?;
     progress.start("Reading files", Total::Items(files.len() as u64));
@@ -77,7 +76,7 @@ fn parse(bytes: &[u8]) -> Result<Row, LeftOut> {
     let file = std::str::from_utf8(bytes).map_err(|_| LeftOut::NotText)?;
     match (section(file, SUMMARY), section(file, TEXT)) {
         (None, None) => Err(LeftOut::NoSections),
-        (summary, text) => row(&text.unwrap_or_default(), &summary.unwrap_or_default()),
+        (summary, text) => Row::new(&text.unwrap_or_default(), &summary.unwrap_or_default()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The merger of adapters: configurations and tensors that fit neither each other nor the base.
+//! Fuzzes merging of adapters, with configurations and tensors that fit neither each other nor the
+//! base.
 
 use std::fs;
 
@@ -19,7 +20,7 @@ const ADAPTERS: [(&str, &str); 9] = [
     ("resized-tokens", "pegasus-gelu"),
 ];
 
-/// A value as `adapter_config.json` may have one.
+/// A random value for `adapter_config.json`.
 fn value(random: &mut Random) -> Value {
     match random.below(9) {
         0 => json!(random.size()),
@@ -62,7 +63,7 @@ fn adapter() {
                 text = object.to_string().into_bytes();
             }
             2 => {
-                // The header: of the values that follow, any are right.
+                // Damages the header only: any values behind it are valid.
                 let header = usize::from(u16::from_le_bytes([bytes[0], bytes[1]])) + 8;
                 let mut start = bytes.drain(..header).collect();
                 random.damage(&mut start);
@@ -70,7 +71,7 @@ fn adapter() {
                 bytes = start;
             }
             _ => {
-                // Other shapes of as many elements, and other names.
+                // Other shapes with the same number of elements, and other names.
                 let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
                 let old = String::from_utf8(bytes[8..8 + header].to_vec()).unwrap();
                 let (from, to) = *random.pick(&[

@@ -1,5 +1,5 @@
-//! The reader of `model.tar.gz`: entries that point anywhere, of any kind and size, packed in any
-//! way.
+//! Fuzzes the reader of `model.tar.gz`, with entries of any path, kind and size, and any
+//! compression.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use super::{End, Random, run};
 use crate::source::Source;
 
-/// A tar header with its contents, neither of which need be honest.
+/// A tar header with contents, either of which may be wrong.
 fn entry(random: &mut Random, tar: &mut Vec<u8>) {
     const NAMES: [&str; 24] = [
         "config.json",
@@ -98,7 +98,7 @@ fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Every name below `folder`, and what files hold.
+/// All names below `folder`, and the contents of files.
 fn contents(folder: &Path) -> Vec<(String, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -137,7 +137,7 @@ fn archive() {
         }
         let mut bytes = match random.below(6) {
             0 => tar,
-            // One archive of several compressed parts.
+            // An archive of several compressed parts.
             1 => {
                 let at = random.below(tar.len() + 1);
                 [gzip(&tar[..at], 1), gzip(&tar[at..], 9)].concat()

@@ -1,4 +1,4 @@
-//! Bundles that were changed with care: manifests that lie, and damaged graphs whose digests are
+//! Fuzzes the loader of bundles, with wrong manifests, and with damaged graphs whose digests are
 //! right.
 
 use std::fs;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{End, Random, fixture, run};
 use crate::{ExportOptions, export};
 
-/// A sound bundle.
+/// A valid bundle.
 fn sound() -> &'static Path {
     static BUNDLE: OnceLock<TempDir> = OnceLock::new();
     let folder = BUNDLE.get_or_init(|| {
@@ -31,7 +31,7 @@ fn manifest() -> Value {
     serde_json::from_slice(&text).expect("JSON")
 }
 
-/// Writes a bundle with this manifest, and one file with other contents than the sound one.
+/// Writes the valid bundle with this manifest, and with other contents of one file.
 fn write(folder: &Path, mut manifest: Value, changed: Option<(&str, Vec<u8>)>) {
     for name in FILES {
         let from = sound().join("bundle").join(name);
@@ -70,7 +70,7 @@ fn summarize(folder: &Path) -> End {
     end
 }
 
-/// Changes something in a JSON value, at any depth.
+/// Changes a JSON value at any depth.
 fn change(random: &mut Random, value: &mut Value) {
     let deeper = !random.chance(6);
     match value {
@@ -111,7 +111,7 @@ fn a_manifest_that_lies_gives_an_answer_or_an_error() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut manifest = manifest();
         for _ in 0..=random.below(2) {
-            // Mostly in the sizes, from which buffers are made.
+            // Mostly changes sizes, which determine buffers.
             let whole = random.chance(4) || manifest.get("shape").is_none();
             let target = if whole { &mut manifest } else { &mut manifest["shape"] };
             change(random, target);
@@ -146,7 +146,7 @@ fn a_damaged_graph_gives_an_answer_or_an_error() {
     });
 }
 
-/// Each of these sizes alone was believed once, up to an abort of the process.
+/// Each of these sizes once led to an abort of the process.
 #[test]
 fn sizes_that_the_graphs_do_not_have_are_refused_by_name() {
     for (name, size, said) in [

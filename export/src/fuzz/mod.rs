@@ -1,17 +1,16 @@
-//! The readers of files that may come from anywhere, on files that nobody would write: each time an
-//! answer or an error, no panic, bounded time and memory, and nothing on the disk beside the
-//! target.
+//! Fuzzes the readers of files from untrusted sources. Each case must give an answer or an error,
+//! without a panic, in bounded time and memory, and must write nothing beside the target.
 //!
-//! Each target runs as long as `EPITOME_FUZZ_SECONDS` says (1 second if it says nothing), from
-//! `EPITOME_FUZZ_SEED` on. What fails names its own seed, which repeats it:
+//! Each target runs for `EPITOME_FUZZ_SECONDS` (1 by default), with seeds from `EPITOME_FUZZ_SEED`
+//! on. A failure names its seed, which repeats it:
 //!
 //! ```text
 //! EPITOME_FUZZ_SECONDS=600 cargo test -p epitome-export fuzz::archive -- --nocapture
 //! EPITOME_FUZZ_SECONDS=0 EPITOME_FUZZ_SEED=17 cargo test -p epitome-export fuzz::archive
 //! ```
 //!
-//! Address space that is asked for and never touched shows under a limit: `prlimit --as=3000000000`
-//! before the test binary.
+//! Address space that is allocated and never touched shows only under a limit: put
+//! `prlimit --as=3000000000` before the test binary.
 
 mod adapter;
 mod archive;
@@ -26,12 +25,12 @@ use std::time::{Duration, Instant};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// No case takes a tenth of this, on a machine that has little else to do.
+/// Time limit of a case, ten times what cases take on an idle machine.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Most resident memory of the whole run, in KiB.
-const MOST_MEMORY: u64 = 1 << 20;
+/// Memory limit of the whole run, in KiB.
+const MAX_MEMORY: u64 = 1 << 20;
 
-/// How a case ended.
+/// Result of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Answer,
@@ -64,7 +63,7 @@ impl Random {
         &of[self.below(of.len())]
     }
 
-    /// A size as hostile files claim it: mostly small, sometimes beyond every limit.
+    /// A random size: mostly small, sometimes beyond every limit.
     fn size(&mut self) -> u64 {
         match self.below(12) {
             0 => self.number(),
@@ -75,7 +74,7 @@ impl Random {
         }
     }
 
-    /// Changes `bytes` anywhere: other values, a part lost, repeated, or put elsewhere.
+    /// Damages `bytes` anywhere: other values, or a part that is lost, repeated or moved.
     fn damage(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(5) {
             if bytes.is_empty() {
@@ -106,7 +105,7 @@ impl Random {
     }
 }
 
-/// Runs `case` with one seed after another, for as long as is asked.
+/// Runs `case` with one seed after another, until the time is over.
 fn run(case: impl Fn(&mut Random) -> End) {
     let option = |name, default: u64| match std::env::var(name) {
         Ok(value) => value.parse().expect("a whole number"),
@@ -128,7 +127,7 @@ fn run(case: impl Fn(&mut Random) -> End) {
         }
         assert!(took < LONGEST, "{took:?} with EPITOME_FUZZ_SEED={seed}");
         slowest = slowest.max((took, seed));
-        // On a busy machine the time may be over before there was one of each.
+        // On a busy machine the time may end before both kinds of results occurred.
         let is_shown = time.is_zero() || (answers > 0 && refusals > 0);
         if start.elapsed() >= time && (is_shown || start.elapsed() >= LONGEST + time) {
             break;
@@ -140,11 +139,11 @@ fn run(case: impl Fn(&mut Random) -> End) {
     }
     if let Some(peak) = peak_memory() {
         println!("{peak} KiB at most");
-        assert!(peak < MOST_MEMORY, "{peak} KiB");
+        assert!(peak < MAX_MEMORY, "{peak} KiB");
     }
 }
 
-/// The most resident memory that this process has had, in KiB, where the system tells.
+/// Peak resident memory of this process in KiB, if the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

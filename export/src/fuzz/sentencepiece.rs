@@ -1,5 +1,5 @@
-//! The reader of SentencePiece models, through the conversion of every class that has one; then the
-//! tokenizer that came of it, on text.
+//! Fuzzes the reader of SentencePiece models with the conversion of every class that uses one, and
+//! the resulting tokenizers on text.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn varint(mut value: u64, to: &mut Vec<u8>) {
     to.push(value as u8);
 }
 
-/// A model of any pieces.
+/// A model of random pieces.
 fn model(random: &mut Random) -> Vec<u8> {
     const PIECES: [&str; 22] = [
         "▁", "a", "b", "▁a", "▁the", "e", "th", "ab", "aa", "aaaa", "<0x41>", "<0xFF>", "<s>",
@@ -80,7 +80,7 @@ fn model(random: &mut Random) -> Vec<u8> {
     bytes(2, &trainer, &mut model);
     let mut normalizer = Vec::new();
     if random.chance(2) {
-        // Any double array, and replacements.
+        // A random double array with replacements.
         let units: Vec<u8> = (0..1 + random.below(600))
             .flat_map(|_| match random.below(3) {
                 0 => (random.below(256) as u32).to_le_bytes(),
@@ -136,7 +136,7 @@ fn convert(folder: &Path, config: &Map<String, Value>) -> End {
     }
     let (tokenizer, _) = from_json(&fs::read_to_string(made.join(TOKENIZER)).unwrap()).unwrap();
     for line in LINES {
-        // The library has errors of its own for pieces that contradict each other.
+        // The library reports errors for pieces that contradict each other.
         if let Ok(encoding) = tokenizer.encode(line, true) {
             assert!(encoding.len() <= 4 * line.len() + 20, "{line:?}: {}", encoding.len());
             let _ = tokenizer.decode(encoding.get_ids(), true);

@@ -1,4 +1,4 @@
-//! The reader of `tokenizer.json` and the tokenizer that comes of it, on text.
+//! Fuzzes the reader of `tokenizer.json`, and the resulting tokenizer on text.
 
 use std::fs::{self, File};
 
@@ -15,10 +15,10 @@ const LINES: [&str; 5] = [
     "日本語のテキスト 🙂🏽 \u{0}\u{1f}",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
-/// Tokens whose `tokenizer.json` the fixtures have, one of each kind of model and decoder.
+/// Fixtures with a `tokenizer.json`, one of each kind of model and decoder.
 const FIXTURES: [&str; 6] = ["bart.4", "bert.5", "mbart50.5", "pegasus.4", "t5.5", "nllb.4"];
 
-/// A value that a field might have in some other file, or in none.
+/// A random value of a field.
 fn value(random: &mut Random) -> Value {
     let number = random.size();
     match random.below(12) {
@@ -61,7 +61,7 @@ fn damage(at: &mut Value, random: &mut Random) {
     }
 }
 
-/// The `tokenizer.json` that transformers saved of a fixture.
+/// The `tokenizer.json` that transformers saved for a fixture.
 fn saved(name: &str) -> Value {
     let path = fixture("tokenizers").join(format!("{name}.json.gz"));
     let golden: Map<String, Value> =
@@ -74,7 +74,7 @@ fn tokenizer_json() {
     let files = FIXTURES.map(saved);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    // Panics within the library become errors: they need not be told.
+    // Panics of the library become errors, whose messages are noise here.
     run(|random| {
         let mut file = random.pick(&files).clone();
         for _ in 0..random.below(4) {

@@ -1,4 +1,4 @@
-//! The readers of `pytorch_model.bin`, `model.safetensors` and `flax_model.msgpack`, through
+//! Fuzzes the readers of `pytorch_model.bin`, `model.safetensors` and `flax_model.msgpack`, through
 //! [`Checkpoint`].
 
 use std::fs;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{End, Random, fixture, run};
 use crate::checkpoint::{Checkpoint, SNIPPETS};
 
-/// A whole number as a pickle has it.
+/// A random integer of a pickle.
 fn int(random: &mut Random) -> Vec<u8> {
     let size = random.size();
     if size < 256 && !random.chance(8) {
@@ -43,7 +43,7 @@ fn call_tensor(random: &mut Random) -> Vec<u8> {
     call
 }
 
-/// A state dictionary, mostly of what one has, sometimes of anything.
+/// A state dictionary, mostly of the usual instructions, sometimes of any.
 fn program(random: &mut Random) -> Vec<u8> {
     let mut program = b"\x80\x02}(".to_vec();
     for _ in 0..random.below(6) {
@@ -58,7 +58,7 @@ fn program(random: &mut Random) -> Vec<u8> {
     program
 }
 
-/// A zip archive as `torch.save` writes it: entries as they are, one directory.
+/// A zip archive in the format of `torch.save`: uncompressed entries and one directory.
 fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
@@ -82,7 +82,7 @@ fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     file
 }
 
-/// A safetensors file of any tensors.
+/// A safetensors file of random tensors.
 fn safetensors(random: &mut Random) -> Vec<u8> {
     let types = ["F32", "F16", "BF16", "F64", "I64", "BOOL", "F8_E4M3", "F4", "C64", "X", "U16"];
     let mut header = Map::new();
@@ -118,7 +118,7 @@ fn safetensors(random: &mut Random) -> Vec<u8> {
     file
 }
 
-/// A number as MessagePack has it, in one of the sizes that may be said.
+/// A number in one of MessagePack's sizes.
 fn number(random: &mut Random) -> Vec<u8> {
     let number = random.size();
     match random.below(4) {
@@ -129,7 +129,7 @@ fn number(random: &mut Random) -> Vec<u8> {
     }
 }
 
-/// A map of arrays and maps, and sometimes of what else MessagePack has.
+/// A map of arrays and maps, and sometimes of other types of MessagePack.
 fn flax(random: &mut Random, depth: usize) -> Vec<u8> {
     let entries = random.below(5);
     let mut map = vec![0x80 + entries as u8];
@@ -168,7 +168,7 @@ fn flax(random: &mut Random, depth: usize) -> Vec<u8> {
     map
 }
 
-/// Opens a checkpoint of this file alone, and does everything with it that can be done.
+/// Opens a checkpoint with this file only, and uses all of it.
 fn open(folder: &Path, name: &str, bytes: &[u8]) -> End {
     let path = folder.join(name);
     // Some file systems wait for the disk when a file is overwritten instead.
@@ -200,7 +200,7 @@ fn open(folder: &Path, name: &str, bytes: &[u8]) -> End {
     End::Answer
 }
 
-/// A folder with a configuration, and good files to be damaged.
+/// A folder with a configuration, and valid files to damage.
 fn prepare(seeds: &[&str]) -> (TempDir, Vec<Vec<u8>>) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("config.json"), "{}").unwrap();
@@ -254,10 +254,10 @@ fn safetensors_files() {
         let bytes = match random.chance(3) {
             true => {
                 let mut bytes = random.pick(&seeds).clone();
-                // The header: of the values that follow, any are right.
+                // Damages the header only: any values behind it are valid.
                 let header = usize::from(u16::from_le_bytes([bytes[0], bytes[1]])) + 8;
                 if random.chance(4) {
-                    // The values too, of which some describe others.
+                    // Damages the values too, since some describe others.
                     random.damage(&mut bytes);
                     return open(folder.path(), "model.safetensors", &bytes);
                 }

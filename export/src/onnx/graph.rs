@@ -1,4 +1,4 @@
-//! Composing a graph: nodes with readable names, typed inputs and outputs, initializers.
+//! Composes a graph: nodes with readable names, typed inputs and outputs, initializers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -63,10 +63,10 @@ impl Dim {
     }
 }
 
-/// A branch of an `If`, made between [`Graph::begin_branch`] and [`Graph::end_branch`].
+/// A branch of an `If`, written between [`Graph::begin_branch`] and [`Graph::end_branch`].
 pub(crate) struct Branch(GraphProto);
 
-/// What stands outside of a branch that is being written.
+/// The state outside of the branch that is being written.
 #[must_use = "a branch ends with `end_branch`"]
 pub(crate) struct Outside {
     nodes: Vec<NodeProto>,
@@ -100,15 +100,15 @@ impl Graph {
         }
     }
 
-    /// Declares an input; `doc` says what it holds, the shape is added to it.
+    /// Declares an input. `doc` describes it; its shape is appended.
     pub(crate) fn input(&mut self, name: &str, ty: ElementType, shape: &[Dim], doc: &str) -> Value {
         self.proto.input.push(value_info(name, ty, shape, doc));
         self.taken.insert(name.into(), 1);
         Value(name.into())
     }
 
-    /// Declares an int64 input that may be left out: `default`, a shape and as many numbers, stands
-    /// in its place then.
+    /// Declares an optional int64 input. `default` is the shape and the values that are used if it
+    /// is missing.
     pub(crate) fn optional_input(
         &mut self,
         name: &str,
@@ -124,8 +124,8 @@ impl Graph {
 
     /// Declares `value` as the output `name`.
     ///
-    /// The node that made the value is given the output's name where nothing else reads the value
-    /// yet; otherwise an `Identity` carries it over.
+    /// If nothing reads `value` yet, its node is given the output's name. Otherwise an `Identity`
+    /// copies it.
     pub(crate) fn output(
         &mut self,
         name: &str,
@@ -162,7 +162,7 @@ impl Graph {
         result
     }
 
-    /// Enters a scope that ends with [`leave`](Self::leave), where a closure would not borrow.
+    /// Enters a scope that ends with [`leave`](Self::leave), if a closure cannot borrow.
     pub(crate) fn enter(&mut self, name: &str) {
         self.scope.push(name.into());
     }
@@ -189,7 +189,7 @@ impl Graph {
         NodeBuilder::new(self, op_type, operators::DOMAIN)
     }
 
-    /// An initializer whose data lies in the weight file. The same name gives the same value.
+    /// An initializer with data in the weight file. The same name gives the same value.
     pub(crate) fn weight(&mut self, name: &str, tensor: &StoredTensor) -> Value {
         if !self.taken.contains_key(name) {
             self.taken.insert(name.into(), 1);
@@ -218,7 +218,7 @@ impl Graph {
         )
     }
 
-    /// A float32 tensor of this shape, in which some dimension is 0.
+    /// An empty float32 tensor: some dimension of `dims` is 0.
     pub(crate) fn no_floats(&mut self, dims: &[usize]) -> Value {
         let name = format!("constant/empty{dims:?}").replace(", ", "_");
         self.constant(&name, ElementType::Float, dims, Vec::new())
@@ -246,7 +246,7 @@ impl Graph {
         self.list("constant/int32", ElementType::Int32, values, bytes.collect())
     }
 
-    /// A one-dimensional int64 tensor of a name of its own, kept in the graph itself.
+    /// A one-dimensional int64 tensor called `name`, kept in the graph itself.
     pub(crate) fn int64_table(&mut self, name: &str, values: &[i64]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
         let name = format!("constant/{name}");
@@ -266,15 +266,15 @@ impl Graph {
         self.constant(&name, ty, &[values.len()], bytes)
     }
 
-    /// The numbers from 0 below `end`, which is int64 `[1]`.
+    /// The numbers from 0 to below `end`, int64 `[1]`.
     pub(crate) fn range(&mut self, end: &Value) -> Value {
         let [zero, one] = [self.int64_scalar(0), self.int64_scalar(1)];
         let end = self.node("Squeeze").input(end).output();
         self.node("Range").inputs([&zero, &end, &one]).output()
     }
 
-    /// A shape that ends in fixed sizes: `leading`, which is int64 `[n]`, and `sizes` behind it.
-    /// The same parts give the same value.
+    /// A shape of `leading`, int64 `[n]`, followed by fixed `sizes`. The same parts give the same
+    /// value.
     pub(crate) fn shape(&mut self, leading: &Value, sizes: &[i64]) -> Value {
         let key = format!("{}{sizes:?}", leading.name());
         self.shared("shapes", &key, |graph| {
@@ -284,8 +284,8 @@ impl Graph {
         })
     }
 
-    /// What `body` computes, once for each `key`: what several layers share stands beside them, in
-    /// `scope`, and not in the one that asked first.
+    /// The result of `body`, written once for each `key`. Its nodes are in `scope`, and not in the
+    /// scope of the first caller, since several layers share them.
     pub(crate) fn shared(
         &mut self,
         scope: &str,
@@ -319,20 +319,20 @@ impl Graph {
         value
     }
 
-    /// Starts a branch of an `If`: what is added until [`end_branch`](Self::end_branch) goes into a
-    /// graph of its own, which may read every value made before it.
+    /// Starts a branch of an `If`. All nodes until [`end_branch`](Self::end_branch) belong to its
+    /// graph, which may read every value made before.
     pub(crate) fn begin_branch(&mut self, name: &str) -> Outside {
         self.enter(name);
         Outside {
             nodes: std::mem::take(&mut self.proto.node),
-            // What a branch computes for itself is not there outside of it.
+            // Shared values of a branch are not available outside of it.
             shared: self.shared.clone(),
         }
     }
 
-    /// Ends a branch, which gives `outputs`.
+    /// Ends a branch with these outputs.
     pub(crate) fn end_branch(&mut self, outside: Outside, outputs: &[Value]) -> Branch {
-        // A branch may only give what its own nodes made.
+        // Outputs of a branch must be results of its own nodes.
         let outputs: Vec<_> = outputs
             .iter()
             .map(|value| {
@@ -357,7 +357,7 @@ impl Graph {
         Branch(graph)
     }
 
-    /// Encodes the model file, and writes it.
+    /// Encodes and writes the model file.
     pub(crate) fn write(self, path: &Path, properties: &[(&str, &str)]) -> Result<()> {
         let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: OPSET }];
         let domains = [(self.uses_contrib, CONTRIB_DOMAIN), (self.uses_custom, operators::DOMAIN)];
@@ -382,7 +382,7 @@ impl Graph {
         fs::write(path, model.encode_to_vec()).map_err(|source| Error::io(path, source))
     }
 
-    /// `scope/name`, with a number behind it when that is taken.
+    /// `scope/name`, with a number if that name is taken.
     fn unique(&mut self, name: &str) -> String {
         let mut full = self.scope.join("/");
         if !full.is_empty() {
@@ -395,7 +395,7 @@ impl Graph {
     }
 }
 
-/// Whether a node reads a value, in its branches or itself.
+/// Whether a node or its branches read a value.
 fn reads(node: &NodeProto, value: &str) -> bool {
     let branches = node.attribute.iter().filter_map(|held| held.g.as_ref());
     node.input.iter().any(|input| input == value)
@@ -428,24 +428,24 @@ impl<'g> NodeBuilder<'g> {
         Self { graph, proto }
     }
 
-    /// The next input.
+    /// Adds an input.
     pub(crate) fn input(mut self, value: &Value) -> Self {
         self.proto.input.push(value.0.clone());
         self
     }
 
-    /// The next inputs.
+    /// Adds several inputs.
     pub(crate) fn inputs<'v>(self, values: impl IntoIterator<Item = &'v Value>) -> Self {
         values.into_iter().fold(self, Self::input)
     }
 
-    /// The next input, or none in its place.
+    /// Adds an input that may be absent.
     pub(crate) fn optional(mut self, value: Option<&Value>) -> Self {
         self.proto.input.push(value.map(|value| value.0.clone()).unwrap_or_default());
         self
     }
 
-    /// An integer attribute.
+    /// Adds an integer attribute.
     pub(crate) fn int(self, name: &str, value: i64) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -455,7 +455,7 @@ impl<'g> NodeBuilder<'g> {
         })
     }
 
-    /// A float attribute.
+    /// Adds a float attribute.
     pub(crate) fn float(self, name: &str, value: f32) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -465,7 +465,7 @@ impl<'g> NodeBuilder<'g> {
         })
     }
 
-    /// A string attribute.
+    /// Adds a string attribute.
     pub(crate) fn string(self, name: &str, value: &str) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -475,7 +475,7 @@ impl<'g> NodeBuilder<'g> {
         })
     }
 
-    /// A list-of-integers attribute.
+    /// Adds a list-of-integers attribute.
     pub(crate) fn ints(self, name: &str, values: &[i64]) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -485,7 +485,7 @@ impl<'g> NodeBuilder<'g> {
         })
     }
 
-    /// A graph attribute: a branch of an `If`.
+    /// Adds a graph attribute: a branch of an `If`.
     pub(crate) fn branch(self, name: &str, branch: Branch) -> Self {
         self.attribute(AttributeProto {
             name: name.into(),
@@ -495,15 +495,15 @@ impl<'g> NodeBuilder<'g> {
         })
     }
 
-    /// Adds the node, which has one output.
+    /// Adds a node with one output.
     pub(crate) fn output(self) -> Value {
         let [value] = self.outputs();
         value
     }
 
-    /// Adds the node, which has `N` outputs.
+    /// Adds a node with `N` outputs.
     pub(crate) fn outputs<const N: usize>(mut self) -> [Value; N] {
-        // What is left out at the end needs no place.
+        // Absent inputs at the end are left out.
         let given = self.proto.input.iter().rposition(|name| !name.is_empty());
         self.proto.input.truncate(given.map_or(0, |last| last + 1));
         let name = self.graph.unique(&self.proto.op_type);

@@ -1,14 +1,14 @@
 //! The part of `onnx.proto` (ONNX IR version 10) that the writer uses, field for field.
 //!
-//! Field numbers and names are those of the ONNX project's `onnx.proto`; what is never written
-//! (training, sparse tensors, functions, sequence and map types) is left out, which protobuf
-//! allows.
+//! Field numbers and names are those of the ONNX project's `onnx.proto`. Messages and fields that
+//! are never written (training, sparse tensors, functions, sequence and map types) are left out,
+//! which protobuf allows.
 
 #![allow(missing_docs, reason = "names and meanings are onnx.proto's own")]
 
 use prost::Message;
 
-/// IR version written into every model: 10, of ONNX 1.16, which every runtime since 1.18 reads.
+/// IR version of every model: 10, of ONNX 1.16, which every runtime since 1.18 reads.
 pub(crate) const IR_VERSION: i64 = 10;
 /// Version of the default operator set.
 pub(crate) const OPSET: i64 = 21;
@@ -135,7 +135,7 @@ pub(crate) enum DataLocation {
     External = 1,
 }
 
-/// `TensorProto.DataType`: the element types the writer knows.
+/// `TensorProto.DataType`: the element types that the writer uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub(crate) enum ElementType {

@@ -1,7 +1,7 @@
-//! The external-data file: every weight of a bundle, written once, in a stream.
+//! The external-data file: all weights of a bundle, each written once, as a stream.
 //!
-//! ONNX Runtime maps this file instead of reading it, so a large tensor starts on a page boundary,
-//! and a tensor that two graphs use (the tied embedding) has one place that both point at.
+//! ONNX Runtime maps this file. A large tensor starts on a page boundary, and a tensor of two
+//! graphs (the tied embedding) is stored once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 use super::proto::{DataLocation, ElementType, StringStringEntryProto, TensorProto};
 use crate::error::{Error, Result};
 
-/// Where large tensors start: the page size that memory mapping needs on common systems.
+/// Alignment of large tensors: the page size that memory mapping needs on common systems.
 const PAGE: u64 = 4096;
-/// Where small tensors start: a cache line.
+/// Alignment of small tensors: a cache line.
 const LINE: u64 = 64;
 
-/// A tensor in the file: enough to point an initializer at it.
+/// Location and type of a tensor in the file, for an initializer.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredTensor {
     element_type: ElementType,
@@ -29,7 +29,7 @@ pub(crate) struct StoredTensor {
 }
 
 impl StoredTensor {
-    /// An initializer of this name whose data lies in the file.
+    /// An initializer called `name` with data in the file.
     pub(super) fn initializer(&self, name: &str) -> TensorProto {
         let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
         TensorProto {
@@ -48,17 +48,17 @@ impl StoredTensor {
     }
 }
 
-/// Bytes of a write, at multiples of itself. Linux keeps what is written in pages as large as the
-/// writes that make it, and steps over weights that are mapped from large pages take a quarter less
-/// time (measured on Linux 6.18, ext4).
+/// Size of a write, at multiples of itself. Linux caches written data in pages as large as the
+/// writes. Steps over weights that are mapped from large pages take a quarter less time (measured
+/// on Linux 6.18, ext4).
 const CHUNK: usize = 8 << 20;
 
-/// The file being written. Its digest is taken on the way, so nothing is read again.
+/// The file being written. Its digest is computed meanwhile, so that nothing is read again.
 pub(crate) struct WeightFile {
     path: PathBuf,
     name: String,
     file: File,
-    /// What comes next: less than a [`CHUNK`].
+    /// Data of the next write: less than a [`CHUNK`].
     chunk: Vec<u8>,
     digest: Sha256,
     position: u64,
@@ -86,8 +86,8 @@ impl WeightFile {
         self.stored.get(key)
     }
 
-    /// Stores a float32 tensor of shape `dims` under `key`; `fill` hands over its values in
-    /// row-major order, in as many pieces as it likes.
+    /// Stores a float32 tensor of shape `dims` under `key`. `fill` passes its values in row-major
+    /// order, in any number of pieces.
     pub(crate) fn store_f32(
         &mut self,
         key: &str,
@@ -104,7 +104,7 @@ impl WeightFile {
         })
     }
 
-    /// Stores a tensor under `key`; `fill` hands over its bytes as they lie in the file.
+    /// Stores a tensor under `key`. `fill` passes its bytes.
     pub(crate) fn store(
         &mut self,
         key: &str,
@@ -129,7 +129,7 @@ impl WeightFile {
         Ok(tensor)
     }
 
-    /// Ends the file: `(bytes, sha256 in hexadecimal)`.
+    /// Ends the file. Returns `(bytes, sha256 in hexadecimal)`.
     pub(crate) fn finish(mut self) -> Result<(u64, String)> {
         let written = self.file.write_all(&self.chunk);
         written

@@ -1,4 +1,4 @@
-//! The portable layout: what optimum writes, so that what reads optimum's exports reads ours.
+//! The portable layout: that of optimum, so that readers of optimum's exports read it.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! The names that optimum gives to the files, and to the inputs and outputs of the two graphs.
+//! optimum's names of the files, and of the inputs and outputs of both graphs.
 
 /// The encoder graph.
 pub(crate) const ENCODER: &str = "encoder_model.onnx";
@@ -41,12 +41,12 @@ pub(crate) enum Part {
 pub(crate) const PARTS: [Part; 4] = [Part::Key, Part::Value, Part::CrossKey, Part::CrossValue];
 
 impl Part {
-    /// Whether it belongs to cross-attention.
+    /// Whether the part belongs to cross-attention.
     pub(crate) fn is_cross(self) -> bool {
         matches!(self, Self::CrossKey | Self::CrossValue)
     }
 
-    /// What it is, for documentation.
+    /// Description of the part, for documentation.
     pub(crate) fn doc(self) -> &'static str {
         match self {
             Self::Key => "keys of self-attention",
@@ -66,12 +66,12 @@ impl Part {
     }
 }
 
-/// The decoder's input for a part of the cache.
+/// Name of the decoder's input for a part of the cache.
 pub(crate) fn past(layer: usize, part: Part) -> String {
     format!("past_key_values.{layer}.{}", part.name())
 }
 
-/// The decoder's output for it.
+/// Name of the decoder's output for a part of the cache.
 pub(crate) fn present(layer: usize, part: Part) -> String {
     format!("present.{layer}.{}", part.name())
 }

@@ -1,4 +1,4 @@
-//! Running an export: plainly, to prove it right.
+//! Runs an export with plain calls of ONNX Runtime, to verify it.
 
 use std::path::Path;
 
@@ -21,11 +21,11 @@ pub struct Sessions {
 pub struct Source {
     /// `[documents, length]`.
     pub shape: [usize; 2],
-    /// Token ids.
+    /// Token ids, int64 `[documents, length]`.
     pub ids: Vec<i64>,
-    /// 1 for a token, 0 for padding.
+    /// 1 for a token, 0 for padding: int64 `[documents, length]`.
     pub mask: Vec<i64>,
-    /// 1 for a token with global attention, where that is said.
+    /// 1 for a token with global attention; `None` for the default.
     pub global_attention_mask: Option<Vec<i64>>,
 }
 
@@ -38,8 +38,7 @@ pub struct Floats {
     pub values: Vec<f32>,
 }
 
-/// Keys and values of every layer, in the order of `names::PARTS`; none before the first
-/// step.
+/// Keys and values of every layer, in the order of `names::PARTS`. Empty before the first step.
 pub type Cache = Vec<[Floats; 4]>;
 
 impl Sessions {
@@ -47,7 +46,7 @@ impl Sessions {
     pub fn open(folder: &Path) -> Result<Self> {
         let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
         // Weights are used where they are mapped: packed copies would cost more than a few slow
-        // runs. And runs are short and far between: nobody spins for the next.
+        // runs. Threads do not spin, since runs are short and rare.
         let options = SessionOptions { prepack: false, spin: false, ..SessionOptions::default() };
         let open = |name: &str| session::open(&runtime, &folder.join(name), &options);
         Ok(Self { encoder: open(ENCODER)?, decoder: open(DECODER)? })
@@ -69,9 +68,8 @@ impl Sessions {
         run().map_err(|error| failed("in the encoder", &error))
     }
 
-    /// The logits behind each of `tokens`, which are as many a document: `[documents, tokens,
-    /// vocab]`. The cache, which is empty at first and has a layer for each of the decoder's from
-    /// then on, is brought up to date.
+    /// The logits behind each of `tokens`, `[documents, tokens, vocab]`. Each document has the same
+    /// number of tokens. Updates the cache, which is empty at first.
     pub fn decode(
         &mut self,
         (source, hidden_states): (&Source, &Floats),
@@ -130,8 +128,8 @@ impl Sessions {
     }
 }
 
-/// What stands for a past that is not there: one position, of some other size, that must not be
-/// read.
+/// A placeholder for missing past keys and values, which must not be read: one position, with
+/// another head size.
 fn empty(documents: usize) -> Floats {
     Floats { shape: vec![documents, 1, 1, 1], values: vec![f32::NAN; documents] }
 }

@@ -1,5 +1,5 @@
-//! Proof that a written export is sound: it loads, its numbers are finite, and decoding over the
-//! cache equals decoding the same tokens at once.
+//! Verifies an export: it loads, its numbers are finite, and decoding with the cache equals
+//! decoding the same tokens at once.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use super::sessions::{Cache, Sessions, Source};
 use crate::error::Result;
 use crate::verify::{TOLERANCE, compare, interruptible, probe_token};
 
-/// Tokens of the longer probe document, and of the other.
+/// Numbers of tokens of both probe documents.
 const SOURCES: [usize; 2] = [12, 7];
-/// How many tokens are decoded together, step by step.
+/// Number of tokens that each step decodes.
 const STEPS: [usize; 3] = [1, 2, 1];
 
-/// Verifies the export in `folder`, and gives the version of the ONNX Runtime that ran it.
+/// Verifies the export in `folder`. Returns the version of ONNX Runtime.
 pub(crate) fn verify(folder: &Path, shape: &ModelShape, progress: &dyn Progress) -> Result<String> {
     let runtime = OnnxRuntime::load().map_err(epitome_runtime::Error::from)?;
     let mut sessions = Sessions::open(folder)?;

@@ -1,14 +1,13 @@
-//! A `model.tar.gz` as a training job leaves it, unpacked as far as a conversion needs.
+//! Unpacks the files of a `model.tar.gz` that a conversion needs.
 //!
-//! The archive is one stream, and which folder has the model is only known at its end. So all files
-//! that may belong to a checkpoint are written out, except those of training steps
-//! (`checkpoint-500/`), which repeat the model; only when there is no other model is the archive
-//! read once more for the latest of them. It is also read once more where a file of the model is a
-//! link to another entry. What is not needed is passed over, whatever it is: a pipe, a device, a
-//! sparse file, a link to nowhere.
+//! The archive is a stream, and the folder of the model is known only at its end. So all files that
+//! may belong to a checkpoint are written, except those of training steps (`checkpoint-500/`),
+//! which repeat the model. The archive is read again for the latest of them if there is no other
+//! model, and also if a file of the model is a link to another entry. Other entries are skipped,
+//! whatever they are: a pipe, a device, a sparse file, a broken link.
 //!
-//! No path of the archive is ever used on the disk: a file is written under its own name, which is
-//! one of a fixed list, into a folder that is numbered here.
+//! No path of the archive is ever used on the disk: a file is written under its own name, from a
+//! fixed list, into a numbered folder.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -26,22 +25,22 @@ use super::links::Links;
 use super::select::{Folders, Selection, is_code, select, training_step};
 use super::tar::{self, Entry, Fault, Kind, TarStream};
 use crate::checkpoint::{is_part, is_telling};
-use crate::reported::Reported;
+use crate::progress_reader::ProgressReader;
 use crate::{Error, Result};
 
-/// An archive's bytes, wherever they lie.
+/// An archive, in a file or elsewhere.
 pub trait Packed {
-    /// What messages call it.
+    /// Name of the archive for messages.
     fn path(&self) -> &Path;
 
-    /// The bytes from the first one on; they may be asked for a second time.
+    /// Opens the archive for reading from the first byte. May be called twice.
     ///
-    /// Reading tells `progress` how far it is. Where the reader has more to say than an
-    /// [`io::Error`] can, its own error is inside one of the kind [`io::ErrorKind::Other`].
+    /// The reader reports to `progress`. If it has an error of its own, that is inside an
+    /// [`io::Error`] of kind [`io::ErrorKind::Other`].
     ///
     /// # Errors
     ///
-    /// Why the archive cannot be opened.
+    /// The archive cannot be opened.
     fn open<'a>(&'a self, progress: &'a dyn Progress) -> Result<Box<dyn Read + 'a>>;
 }
 
@@ -59,20 +58,20 @@ impl Packed for PackedFile<'_> {
         let total = file.metadata().map_err(io)?.len();
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
         progress.start(&format!("Unpacking {name}"), Total::Bytes(total));
-        Ok(Box::new(Reported::new(file, progress)))
+        Ok(Box::new(ProgressReader::new(file, progress)))
     }
 }
 
-/// What an archive may ask for before it is refused.
+/// Limits of an archive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Headers in the archive. A training job leaves a few dozen files, and a long one with a
-    /// checkpoint for each epoch some thousands.
+    /// Number of headers. A training job leaves a few dozen files, and a long one with a checkpoint
+    /// for each epoch a few thousand.
     pub(super) headers: u64,
-    /// Times that an archive may be larger unpacked than packed. Trained weights hardly compress
-    /// (1.1 times); DEFLATE cannot do better than 1032 times, which is what zeros reach.
+    /// Ratio of unpacked to packed size. Trained weights hardly compress (1.1); DEFLATE reaches at
+    /// most 1032, for zeros.
     pub(super) ratio: u64,
-    /// Unpacked bytes below which the ratio does not matter.
+    /// Unpacked size in bytes below which the ratio is ignored.
     pub(super) harmless: u64,
 }
 
@@ -82,15 +81,15 @@ impl Default for Limits {
     }
 }
 
-/// The most bytes of paths of links and of files of models, which are kept until the end of an
-/// archive.
+/// Limit in bytes of the paths that are kept until the end of an archive: of links and of files of
+/// models.
 const MAX_NAMES: usize = 16 << 20;
 
 /// The model of an archive, unpacked.
 pub(super) struct Unpacked {
-    /// The folders of the archive that are read.
+    /// The selected folders of the archive.
     pub(super) selection: Selection,
-    /// Where each of them was unpacked to.
+    /// The folder that each was unpacked to.
     pub(super) places: BTreeMap<String, PathBuf>,
     /// The SHA-256 digest of the archive, in hexadecimal digits.
     pub(super) digest: String,
@@ -103,28 +102,28 @@ pub(super) struct Archive<'a> {
     pub(super) limits: Limits,
 }
 
-/// What one reading of the archive found.
+/// Result of one pass over the archive.
 #[derive(Default)]
 struct Pass {
     folders: Folders,
-    /// Where the files of a folder were written, if any were.
+    /// The folder that the files of each folder were written to.
     written: BTreeMap<String, PathBuf>,
-    /// Where files were written that links lead to.
+    /// The file that the target of each link was written to.
     targets: BTreeMap<String, PathBuf>,
     links: Links,
-    /// What stands in place of files of a model, by path: the problem with it.
+    /// Entries that cannot be read in place of files of a model: the problem by path.
     obstacles: BTreeMap<String, String>,
     digest: String,
 }
 
 impl Archive<'_> {
-    /// Unpacks the model into folders below `scratch`, which is empty before.
+    /// Unpacks the model into folders below `scratch`, which must be empty.
     pub(super) fn unpack(&self, scratch: &Path) -> Result<Unpacked> {
         let first = |folder: &str| training_step(folder).is_none();
         let mut pass = self.read(scratch, &first, &BTreeSet::new())?;
         let selection = match select(self.packed.path(), &pass.folders) {
             Ok(selection) => selection,
-            // What cannot be read is more to the point than that it is missing.
+            // An entry that cannot be read is a better explanation than that it is missing.
             Err(error) => return Err(self.obstacle(&pass, |_| true).unwrap_or(error)),
         };
         let selected = selection.folders();
@@ -155,17 +154,17 @@ impl Archive<'_> {
                 fs::hard_link(file, &link).map_err(|error| Error::io(&link, error))?;
             }
         }
-        // Other folders that might have been the model only take up room now.
+        // Other folders are no longer needed.
         pass.remove(|folder| !selected.contains(folder))?;
-        // What is read a second time may have changed meanwhile.
+        // The archive may have changed before the second pass.
         if selected.iter().any(|folder| !pass.written.contains_key(*folder)) {
             return Err(Error::MissingConfig { path: self.packed.path().to_owned() });
         }
         Ok(Unpacked { places: pass.written, digest: pass.digest, selection })
     }
 
-    /// Reads the whole archive once and writes the files that belong to a checkpoint, of those
-    /// folders that are `wanted`, and the files `targets`.
+    /// Reads the whole archive once. Writes the files of a checkpoint in `wanted` folders, and the
+    /// files `targets`.
     fn read(
         &self,
         scratch: &Path,
@@ -174,7 +173,7 @@ impl Archive<'_> {
     ) -> Result<Pass> {
         let mut tar = TarStream::new(self.open()?);
         let mut pass = Pass::default();
-        // Hashes, since the names alone could take much memory.
+        // Stores hashes, since the names could take much memory.
         let (state, mut files) = (RandomState::new(), HashSet::new());
         let mut kept = 0;
         loop {
@@ -248,15 +247,15 @@ impl Archive<'_> {
                 let names = pass.folders.entry(folder.to_owned()).or_default();
                 names.insert(name.to_owned());
             } else if is_part(name) {
-                let problem = "is a link to something that is not a file of the archive: pack the files \
-                               themselves (tar --dereference --hard-dereference)";
+                let problem = "is a link to something that is not a file of the archive: pack the \
+                               files themselves (tar --dereference --hard-dereference)";
                 pass.obstacles.insert(path.to_owned(), problem.to_owned());
             }
         }
         Ok(pass)
     }
 
-    /// Why a file of one of these folders cannot be read, if one cannot.
+    /// Why a file of the folders `of` cannot be read, if that is so.
     fn obstacle(&self, pass: &Pass, of: impl Fn(&str) -> bool) -> Option<Error> {
         let found = pass.obstacles.iter().find(|(path, _)| of(split(path).0));
         found.map(|(path, problem)| self.refused(path.as_bytes(), problem))
@@ -270,7 +269,7 @@ impl Archive<'_> {
         }
     }
 
-    /// Opens the archive, by what it is and not by what it is called.
+    /// Opens the archive in the format of its contents, whatever its name.
     fn open(&self) -> Result<Contents<'_>> {
         let mut metered =
             Metered { reader: self.packed.open(self.progress)?, sha256: Sha256::new(), bytes: 0 };
@@ -294,8 +293,8 @@ impl Archive<'_> {
 
     /// Writes the contents of the current entry to a file.
     fn write(&self, tar: &mut TarStream<Contents<'_>>, path: &Path) -> Result<()> {
-        // An archive that was appended to has a file twice, and the last one counts. The first may
-        // be one that a link shares.
+        // If an archive has a file twice, as after appending, the last one counts. The first may
+        // share its contents with a link.
         let _ = fs::remove_file(path);
         let mut file = File::create(path).map_err(|error| Error::io(path, error))?;
         let written = tar.contents(|piece| file.write_all(piece).map_err(Stop::Write));
@@ -332,7 +331,7 @@ impl Archive<'_> {
 }
 
 impl Pass {
-    /// Where the files of a folder are written; makes it.
+    /// Creates the folder for the files of `folder`.
     fn place(&mut self, scratch: &Path, folder: &str) -> Result<PathBuf> {
         if let Some(place) = self.written.get(folder) {
             return Ok(place.clone());
@@ -343,7 +342,7 @@ impl Pass {
         Ok(place)
     }
 
-    /// Removes what was written of some folders, and the files that links lead to.
+    /// Removes the files of some folders, and the targets of links.
     fn remove(&mut self, of: impl Fn(&str) -> bool) -> Result<()> {
         for file in std::mem::take(&mut self.targets).into_values() {
             fs::remove_file(&file).map_err(|error| Error::io(&file, error))?;
@@ -364,8 +363,8 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// The path that a link leads to, inside the archive: from its folder if it is symbolic, from the
-/// top if it is hard.
+/// The target of a link, as a path in the archive: relative to its folder if symbolic, to the root
+/// if hard.
 fn link_target(entry: &Entry, parts: &[String]) -> Result<String, &'static str> {
     let (target, folder) = match (&entry.kind, parts.split_last()) {
         (Kind::SymbolicLink(target), Some((_, folder))) => (target, folder),
@@ -380,7 +379,7 @@ fn link_target(entry: &Entry, parts: &[String]) -> Result<String, &'static str> 
     Ok(target?.join("/"))
 }
 
-/// Why an entry could not be written: the disk, or the archive.
+/// Why an entry could not be written: because of the disk, or of the archive.
 enum Stop {
     Write(io::Error),
     Read(Fault),
@@ -392,11 +391,10 @@ impl From<Fault> for Stop {
     }
 }
 
-/// The parts of a path inside the archive, or what is wrong with it.
+/// The parts of a path in the archive, or what is wrong with it.
 ///
-/// A link's target is given the folder that it counts from, and may go up as far as the archive's
-/// root; the path of an entry may not go up at all. A backslash separates parts as well, as it
-/// would on Windows.
+/// The target of a link is relative to the folder `from`, and may go up as far as the archive's
+/// root. The path of an entry may not go up. A backslash also separates parts, as on Windows.
 fn parts(path: &[u8], from: Option<&[String]>) -> Result<Vec<String>, &'static str> {
     const OUT: &str = "leads out of the archive by '..'";
     let path = String::from_utf8_lossy(path);
@@ -418,7 +416,7 @@ fn parts(path: &[u8], from: Option<&[String]>) -> Result<Vec<String>, &'static s
     Ok(parts)
 }
 
-/// An entry's path fit for a message.
+/// An entry's path for messages.
 fn shown(path: &[u8]) -> String {
     const LONGEST: usize = 200;
     let text = String::from_utf8_lossy(&path[..path.len().min(LONGEST)]);
@@ -429,7 +427,7 @@ fn shown(path: &[u8]) -> String {
     shown
 }
 
-/// What a file is that is neither gzip nor tar, by how it begins.
+/// Kind of a file that is neither gzip nor tar, by its first bytes.
 fn looks_like(begin: &[u8]) -> &'static str {
     const KNOWN: &[(&[u8], &str)] = &[
         (b"", "it is empty"),
@@ -452,7 +450,7 @@ fn looks_like(begin: &[u8]) -> &'static str {
         .map_or("it begins like no archive", |(_, what)| what)
 }
 
-/// The archive's bytes as they come: hashed and counted on the way.
+/// Reads the archive's bytes, hashes and counts them.
 struct Metered<'a> {
     reader: Box<dyn Read + 'a>,
     sha256: Sha256,
@@ -468,7 +466,7 @@ impl Read for Metered<'_> {
     }
 }
 
-/// The bytes that told what the archive is, and those that follow.
+/// The bytes that were read to detect the format, and those that follow.
 type Whole<'a> = BufReader<Chain<Cursor<Vec<u8>>, Metered<'a>>>;
 
 enum Decoder<'a> {
@@ -486,7 +484,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// The archive's bytes decompressed, as far as they stay in proportion.
+/// The decompressed bytes of the archive, limited in their ratio.
 struct Contents<'a> {
     decoder: Decoder<'a>,
     unpacked: u64,
@@ -495,7 +493,7 @@ struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// The digest of the whole file, when its contents were read to the end.
+    /// The digest of the whole file. The contents must be read to the end.
     fn into_digest(self) -> io::Result<String> {
         let mut whole = match self.decoder {
             Decoder::Plain(reader) => reader,

@@ -1,4 +1,4 @@
-//! A gzip file as Python reads it: of several members, with zeros between and behind them.
+//! A gzip file as Python reads it: several members, with zeros between and behind them.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,7 +6,7 @@ use flate2::bufread::GzDecoder;
 
 /// Decompresses all members of a gzip file (RFC 1952) as one stream.
 pub(super) struct Members<R> {
-    /// Always there, but while one member follows another.
+    /// The current member; `None` only between members.
     member: Option<GzDecoder<R>>,
 }
 
@@ -15,7 +15,7 @@ impl<R: BufRead> Members<R> {
         Self { member: Some(GzDecoder::new(packed)) }
     }
 
-    /// What is decompressed.
+    /// The compressed reader.
     pub(super) fn packed(&self) -> &R {
         self.current().get_ref()
     }
@@ -28,7 +28,7 @@ impl<R: BufRead> Members<R> {
         self.member.as_ref().expect("a member is always there")
     }
 
-    /// Begins the next member; false at the end of the file.
+    /// Begins the next member. Returns false at the end of the file.
     fn next(&mut self) -> io::Result<bool> {
         let member = self.member.as_mut().expect("a member is always there");
         let packed = member.get_mut();

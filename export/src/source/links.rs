@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 
-/// The most links that one file may be reached through.
+/// Limit of links in a chain.
 const MAX_STEPS: usize = 40;
 
-/// What the links of an archive mean, each by its own path.
+/// Targets of the links of an archive, by path.
 #[derive(Debug, Default)]
 pub(super) struct Links(BTreeMap<String, String>);
 
 impl Links {
-    /// Remembers a link. The last entry of a name counts.
+    /// Adds a link. The last entry of a name counts.
     pub(super) fn insert(&mut self, path: String, target: String) {
         self.0.insert(path, target);
     }
 
-    /// Forgets a link that a file has taken the place of.
+    /// Removes a link that a file has replaced.
     pub(super) fn remove(&mut self, path: &str) {
         self.0.remove(path);
     }
 
-    /// Each link with the path at the end of its chain; none for a circle.
+    /// Each link with the path at the end of its chain; `None` for a cycle.
     pub(super) fn resolved(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.0.keys().map(|path| (path.as_str(), self.resolve(path)))
     }

@@ -1,13 +1,12 @@
-//! Where a model comes from: a checkpoint folder, or the `model.tar.gz` of a training job. Both may
-//! lie elsewhere as well, on a server: whoever can reach it implements [`Packed`] or
-//! [`RemoteFolder`], and [`Origin`] with them.
+//! Sources of models: a checkpoint folder, or the `model.tar.gz` of a training job. For those on a
+//! server, [`Packed`] or [`RemoteFolder`], and [`Origin`], can be implemented.
 //!
 //! An archive is what SageMaker packs at the end of a job: the model's files at the top or in a
-//! folder, among `checkpoint-500/` and its like, `code/`, `training_args.bin`, metrics and more,
-//! which are passed over without being unpacked. What is unpacked goes into a temporary folder that
-//! disappears with the [`Source`], and after any error.
+//! folder, beside `checkpoint-500/`, `code/`, `training_args.bin`, metrics and others, which are
+//! not unpacked. The model is unpacked into a temporary folder that is removed with the [`Source`],
+//! and after any error.
 //!
-//! Entries that could write elsewhere, and archives that are out of all proportion, are refused:
+//! Entries that would write elsewhere, and archives with an extreme compression ratio, are refused:
 //! see [`Error`].
 
 mod archive;
@@ -41,13 +40,13 @@ use crate::checkpoint::{Checkpoint, file_names};
 use crate::hub_cache::{Cache, ModelId};
 use crate::{Error, Result};
 
-/// How deep below a folder the model is looked for.
+/// Depth of the search for the model.
 const MAX_DEPTH: usize = 2;
 
-/// The most folders that are looked into.
+/// Limit of folders in the search.
 const MAX_FOLDERS: usize = 10_000;
 
-/// A place that a model can be opened from: any path, or an address elsewhere.
+/// A place that a model can be opened from: a path, or an address.
 pub trait Origin {
     /// Opens the model; see [`Source::open`].
     ///
@@ -63,14 +62,15 @@ impl<P: AsRef<Path> + ?Sized> Origin for P {
     }
 }
 
-/// A model's files in folders: configuration and weights, the adapters to merge, the tokenizer.
+/// The files of a model in folders: configuration and weights, the adapters to merge, the
+/// tokenizer.
 ///
-/// Keep it for as long as the folders are used: what was unpacked is removed when it is dropped.
+/// Unpacked files are removed when the source is dropped.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
     model: Option<PathBuf>,
-    /// The first one is merged first.
+    /// Folders of the adapters, in the order of merging.
     adapters: Vec<PathBuf>,
     tokenizer: Option<PathBuf>,
     target_tokenizer: Option<PathBuf>,
@@ -79,18 +79,18 @@ pub struct Source {
     _scratch: Vec<scratch::Folder>,
 }
 
-/// What a source was, without the path that led to it on one machine.
+/// Description of a source, without the path on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
     /// Folder or archive.
     pub kind: Kind,
-    /// The name of the folder or file given.
+    /// Name of the folder or file.
     pub name: String,
-    /// The folder inside it that has the model, with `/` between its parts; empty for the top.
+    /// Folder of the model inside it, with `/` between its parts; empty for the top.
     pub inside: String,
 }
 
-/// What kind of thing a source is.
+/// Kind of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -103,12 +103,12 @@ pub enum Kind {
 impl Source {
     /// Opens the model in `path`, a folder or an archive (by its content, whatever its name).
     ///
-    /// An archive is unpacked into a temporary folder below `scratch`, or the system's where none
-    /// is given. The system's is in memory on some machines: a folder beside the output, which has
-    /// to have room for the model anyway, is the better choice.
+    /// An archive is unpacked into a temporary folder below `scratch`, or in the system's temporary
+    /// folder. That one is in memory on some machines, so that a folder beside the output, which
+    /// needs space for the model anyway, is the better choice.
     ///
-    /// When several folders hold a model, the shallowest is taken; those of training steps
-    /// (`checkpoint-500`) only when there is no other, and then the latest.
+    /// If several folders hold a model, the shallowest is used. Those of training steps
+    /// (`checkpoint-500`) are used only if there is no other, and then the latest.
     ///
     /// ```no_run
     /// # fn main() -> epitome_export::Result<()> {
@@ -140,11 +140,11 @@ impl Source {
         Self::unpack(&archive, name_of(path), scratch)
     }
 
-    /// Unpacks the model of an archive that lies elsewhere.
+    /// Unpacks the model of an archive.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and what the archive's reader says.
+    /// The errors of [`open`](Self::open), and of the reader of the archive.
     pub fn from_archive(
         packed: &dyn Packed,
         scratch: Option<&Path>,
@@ -154,11 +154,11 @@ impl Source {
         Self::unpack(&archive, packed.path().display().to_string(), scratch)
     }
 
-    /// Fetches the files that a conversion reads from a folder that lies elsewhere.
+    /// Fetches the files that a conversion reads from a remote folder.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and what the readers of the files say.
+    /// The errors of [`open`](Self::open), and of the readers of the files.
     pub fn from_remote_folder(
         remote: &dyn RemoteFolder,
         scratch: Option<&Path>,
@@ -228,8 +228,8 @@ impl Source {
         if let Some(adapter) = &selection.passed_over {
             progress.note(&format!(
                 "warning: the model is exported without the adapter in '{adapter}', which training \
-                 saved on the way: where it is not merged yet, give that folder, and the model with \
-                 --base"
+                 saved on the way: where it is not merged yet, give that folder, and the model \
+                 with --base"
             ));
         }
         let place = |folder: &Option<String>| folder.as_deref().map(&place);
@@ -245,8 +245,8 @@ impl Source {
         }
     }
 
-    /// The same source with the base of its adapter: `base` where it is given; or else, for an
-    /// adapter alone, the one in the local cache of the Hugging Face hub.
+    /// Adds the base of the adapter: `base` if it is given. Otherwise, for a source that holds only
+    /// an adapter, the base in the local cache of the Hugging Face hub.
     pub(crate) fn with_base(
         self,
         base: Option<&dyn Origin>,
@@ -289,8 +289,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// [`Error::AdapterWithoutBase`] where there is an adapter alone, and what is wrong with the
-    /// files.
+    /// [`Error::AdapterWithoutBase`] if there is only an adapter, or an error of the files.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let Some(model) = &self.model else {
             return Err(Error::AdapterWithoutBase { path: self.path.clone(), base: None });
@@ -302,13 +301,14 @@ impl Source {
         Ok(checkpoint)
     }
 
-    /// The same source under a name of the caller's, where its path says little.
+    /// Sets the name, if the path says little.
     pub fn with_name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.description.name);
         self
     }
 
-    /// The folder with `config.json` and weights, or that of an adapter alone.
+    /// The folder with `config.json` and weights, or the adapter's folder if there is only an
+    /// adapter.
     pub fn root(&self) -> &Path {
         let main = self.model.as_ref().or(self.adapters.last());
         main.expect("a source has a model or an adapter")
@@ -319,28 +319,28 @@ impl Source {
         self.tokenizer.as_deref().unwrap_or_else(|| self.root())
     }
 
-    /// The folder with the files of another tokenizer for summaries.
+    /// The folder of another tokenizer for summaries.
     pub(crate) fn target_tokenizer(&self) -> Option<&Path> {
         self.target_tokenizer.as_deref()
     }
 
-    /// `sha256:` and the digest of the archive's bytes, or of the names and contents of those files
+    /// `sha256:` and the digest: of the archive's bytes, or of the names and contents of the files
     /// of a folder that a conversion reads.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// What the source was, for the manifest.
+    /// Description of the source, for the manifest.
     pub fn describe(&self) -> &Description {
         &self.description
     }
 }
 
-/// The files that a conversion would read of a folder that lies elsewhere, by their paths there.
+/// The files of a remote folder that a conversion reads, by path.
 ///
 /// # Errors
 ///
-/// Why there is no model in it.
+/// There is no model in the folder.
 pub fn files_read<'f>(path: &Path, files: &'f BTreeMap<String, u64>) -> Result<Vec<&'f str>> {
     let folders = remote::folders(files, MAX_DEPTH);
     let selection = select::select(path, &folders)?;
@@ -349,11 +349,11 @@ pub fn files_read<'f>(path: &Path, files: &'f BTreeMap<String, u64>) -> Result<V
     Ok(paths.filter_map(|path| Some(files.get_key_value(&path)?.0.as_str())).collect())
 }
 
-/// The base of the adapter in `folder`, where its configuration has a name of the hub.
+/// The base of the adapter in `folder`, if its configuration names a model of the hub.
 ///
 /// # Errors
 ///
-/// What is wrong with the adapter's configuration.
+/// The adapter's configuration is wrong.
 pub fn adapter_base(folder: &Path) -> Result<Option<ModelId>> {
     Ok(hub_name(&adapter::base_name(folder)?))
 }
@@ -362,19 +362,19 @@ fn hub_name(called: &adapter::BaseName) -> Option<ModelId> {
     ModelId::new(called.name.as_deref()?, called.revision.as_deref()).ok()
 }
 
-/// The base of an adapter, where the local cache of the hub has it.
+/// The base of an adapter in the local cache of the hub.
 fn in_hub_cache(called: &adapter::BaseName) -> Option<PathBuf> {
     Cache::from_env()?.find(&hub_name(called)?)
 }
 
-/// A temporary folder below `parent`, or the system's where none is given.
+/// A temporary folder below `parent`, or in the system's temporary folder.
 fn scratch_folder(parent: Option<&Path>) -> Result<scratch::Folder> {
     let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
     scratch::Folder::new_in(&parent, ".epitome-unpacked-")
         .map_err(|error| Error::io(&parent, error))
 }
 
-/// What a file is called in the source's digest: a model gets the same one wherever it lies.
+/// Name of a file in the source's digest, which does not depend on the model's location.
 fn digest_name(selection: &Selection, folder: &str, name: &str) -> String {
     match folder == selection.main() {
         true => name.to_owned(),
@@ -382,7 +382,7 @@ fn digest_name(selection: &Selection, folder: &str, name: &str) -> String {
     }
 }
 
-/// Adds the file names of `folder` and of the folders in it, links to folders excepted.
+/// Adds the file names of `folder` and of its subfolders. Links to folders are not followed.
 fn list(folder: &Path, inside: &str, depth: usize, folders: &mut Folders) -> Result<()> {
     folders.insert(inside.to_owned(), file_names(folder)?);
     if depth == MAX_DEPTH {
@@ -395,14 +395,14 @@ fn list(folder: &Path, inside: &str, depth: usize, folders: &mut Folders) -> Res
             continue;
         };
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) && folders.len() < MAX_FOLDERS {
-            // A folder that may not be read is not where the model is.
+            // An unreadable folder does not hold the model.
             let _ = list(&entry.path(), &within(inside, name), depth + 1, folders);
         }
     }
     Ok(())
 }
 
-/// The [`FolderDigest`] of files, each by its name.
+/// The [`FolderDigest`] of files, each with its name.
 fn digest(named: Vec<(String, PathBuf)>, progress: &dyn Progress) -> Result<String> {
     let mut files = Vec::new();
     for (name, path) in named {
@@ -434,7 +434,7 @@ fn digest(named: Vec<(String, PathBuf)>, progress: &dyn Progress) -> Result<Stri
     Ok(digest.finish())
 }
 
-/// The last part of a path, of `.` and `..` too.
+/// The last part of a path, also of `.` and `..`.
 fn name_of(path: &Path) -> String {
     let whole = path.canonicalize();
     let name = path.file_name().or_else(|| whole.as_ref().ok()?.file_name());
@@ -450,7 +450,7 @@ mod tests {
 
     use super::*;
 
-    /// A model's archive with so many zeros in it.
+    /// An archive of a model with this number of zeros.
     fn archive_of_zeros(zeros: usize) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut tar = ::tar::Builder::new(GzEncoder::new(&file, Compression::best()));
@@ -480,7 +480,7 @@ mod tests {
         let limits = Limits { harmless: 1 << 19, ..Limits::default() };
         let message = open(archive.path(), limits);
         assert!(message.contains("it unpacks to more than 200 times its size"), "{message}");
-        // What is passed over counts as well: it is decompressed all the same.
+        // Skipped entries count as well, since they are decompressed.
         let limits = Limits { harmless: 3 << 19, ..Limits::default() };
         assert!(open(archive.path(), limits).contains("200 times"));
         assert_eq!(open(archive.path(), Limits::default()), "opened");

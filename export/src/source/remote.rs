@@ -1,4 +1,4 @@
-//! A folder that lies elsewhere, on a server.
+//! A folder on a server.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,22 +11,22 @@ use super::digest::FolderDigest;
 use super::select::Folders;
 use crate::{Error, Result};
 
-/// A folder that lies elsewhere, with what is below it.
+/// A folder on a server, with its files.
 pub trait RemoteFolder {
-    /// What messages and the manifest call it.
+    /// Name of the folder for messages and the manifest.
     fn path(&self) -> &Path;
 
-    /// The size in bytes of each file below it, by its path there, with `/` between its parts.
+    /// Sizes in bytes of all files below the folder, by path with `/` between its parts.
     fn files(&self) -> &BTreeMap<String, u64>;
 
-    /// The size and the bytes of a file below it.
+    /// Opens a file: its size and a reader.
     ///
-    /// Reading tells `progress` how far it is. Where the reader has more to say than an
-    /// [`io::Error`] can, its own error is inside one of the kind [`io::ErrorKind::Other`].
+    /// The reader reports to `progress`. If it has an error of its own, that is inside an
+    /// [`io::Error`] of kind [`io::ErrorKind::Other`].
     ///
     /// # Errors
     ///
-    /// Why the file cannot be opened.
+    /// The file cannot be opened.
     fn open<'a>(
         &'a self,
         file: &str,
@@ -34,7 +34,7 @@ pub trait RemoteFolder {
     ) -> Result<(u64, Box<dyn Read + 'a>)>;
 }
 
-/// The file names of each folder that is not too deep and not hidden.
+/// File names of each folder that is not too deep and not hidden.
 pub(super) fn folders(files: &BTreeMap<String, u64>, max_depth: usize) -> Folders {
     let mut folders = Folders::new();
     for path in files.keys() {
@@ -49,7 +49,7 @@ pub(super) fn folders(files: &BTreeMap<String, u64>, max_depth: usize) -> Folder
     folders
 }
 
-/// Writes the bytes that arrive to a file, and adds them to the digest.
+/// Writes the bytes to a file, and adds them to the digest.
 pub(super) fn write(mut from: impl Read, path: &Path, digest: &mut FolderDigest) -> Result<()> {
     let io = |error| Error::io(path, error);
     let mut file = File::create(path).map_err(io)?;

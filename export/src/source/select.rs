@@ -1,4 +1,5 @@
-//! Which folders of a source a conversion reads: the model's, an adapter's, the tokenizer's.
+//! Selects the folders of a source that a conversion reads: of the model, an adapter, the
+//! tokenizer.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,33 +11,34 @@ use crate::checkpoint::{
 };
 use crate::{Error, Result};
 
-/// The telling files of each folder, by the folder's path with `/` between its parts.
+/// Names of the files of each folder that matter for the selection. `/` separates the parts of the
+/// folder's path.
 pub(crate) type Folders = BTreeMap<String, BTreeSet<String>>;
 
-/// The folders that are read.
+/// The selected folders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// Configuration and weights; none where there is an adapter alone.
+    /// Folder of configuration and weights; `None` if there is only an adapter.
     pub(crate) model: Option<String>,
-    /// An adapter of the model, or of a base that lies elsewhere.
+    /// Folder of an adapter, of this model or of a base elsewhere.
     pub(crate) adapter: Option<String>,
-    /// The tokenizer's files; none where no folder has any.
+    /// Folder of the tokenizer; `None` if no folder has one.
     pub(crate) tokenizer: Option<String>,
-    /// Files of a second tokenizer, for summaries.
+    /// Folder of a second tokenizer, for summaries.
     pub(crate) target_tokenizer: Option<String>,
-    /// An adapter that training saved on the way, before the whole model: it is merged already, or
-    /// never was to be.
+    /// Folder of an adapter that training saved before the whole model. It is not merged: the model
+    /// includes it, or was not meant to.
     pub(crate) passed_over: Option<String>,
 }
 
 impl Selection {
-    /// The folder that stands for the source: the model's, or else the adapter's.
+    /// The main folder of the source: the model's, or else the adapter's.
     pub(crate) fn main(&self) -> &str {
         let main = self.model.as_deref().or(self.adapter.as_deref());
         main.unwrap_or_default()
     }
 
-    /// Each folder once.
+    /// All folders without duplicates.
     pub(crate) fn folders(&self) -> BTreeSet<&str> {
         [&self.model, &self.adapter, &self.tokenizer, &self.target_tokenizer]
             .into_iter()
@@ -69,27 +71,27 @@ impl Selection {
     }
 }
 
-/// The training step of a folder that the trainer saved on the way (`checkpoint-500`), or of one
-/// inside such a folder.
+/// The training step of a folder that the trainer saved (`checkpoint-500`), or of a folder inside
+/// of it.
 pub(super) fn training_step(folder: &str) -> Option<u64> {
     folder
         .split('/')
         .find_map(|part| part.strip_prefix("checkpoint-").and_then(|step| step.parse().ok()))
 }
 
-/// Whether a folder holds the training script, which may bring any files along.
+/// Whether a folder holds the training script, which may come with any files.
 pub(super) fn is_code(folder: &str) -> bool {
     folder.split('/').any(|part| part == "code")
 }
 
-/// Folders that hold the tokenizers of an encoder-decoder, where they are two.
+/// Folders of the source tokenizer of an encoder-decoder with two tokenizers.
 const SOURCE_TOKENIZERS: [&str; 2] = ["encoder_tokenizer", "tokenizer_encoder"];
 const TARGET_TOKENIZERS: [&str; 2] = ["decoder_tokenizer", "tokenizer_decoder"];
 
-/// The folders of the source `path` that are read.
+/// Selects the folders of the source `path`.
 ///
-/// A folder with configuration and weights comes before one with a configuration only. Among equals
-/// a folder that is not of a training step comes first, the shallowest of them; then the latest
+/// Folders with configuration and weights come before those with only a configuration. Among these,
+/// folders that are not of a training step come first, the shallowest of them; then the latest
 /// step.
 pub(crate) fn select(path: &Path, folders: &Folders) -> Result<Selection> {
     let complete =
@@ -128,7 +130,7 @@ pub(crate) fn select(path: &Path, folders: &Folders) -> Result<Selection> {
     })
 }
 
-/// The best of the folders whose files will do.
+/// The best folder whose files satisfy `will_do`.
 fn best(folders: &Folders, will_do: impl Fn(&BTreeSet<String>) -> bool) -> Option<&str> {
     folders
         .iter()
@@ -146,7 +148,7 @@ fn depth(folder: &str) -> usize {
     folder.split('/').filter(|part| !part.is_empty()).count()
 }
 
-/// The folder itself, and those that it is in.
+/// The folder and its parents.
 fn upwards(folder: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(folder), |folder| match folder.rsplit_once('/') {
         Some((above, _)) => Some(above),
@@ -155,7 +157,7 @@ fn upwards(folder: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The adapter that belongs to the model in the folder `model`, or that is all there is.
+/// The adapter of the model in the folder `model`, or the only adapter if there is no model.
 fn adapter<'a>(
     path: &Path,
     folders: &'a Folders,
@@ -186,12 +188,12 @@ fn adapter<'a>(
     Ok(Some(best))
 }
 
-/// What a source lacks that has neither a model nor an adapter.
+/// The error for a source without a model and without an adapter.
 fn missing(path: &Path, folders: &Folders) -> Error {
     let path = path.to_owned();
     let with_config = best(folders, |names| names.contains(CONFIG));
     let Some(folder) = with_config else {
-        // What is no checkpoint of transformers need not have one.
+        // Foreign models need not have a config.json.
         let mut names = folders.values();
         return match names.find_map(instead_of_weights) {
             Some(found) => Error::MissingWeights { path, found },
@@ -296,7 +298,7 @@ mod tests {
         let steps = [("checkpoint-9", ADAPTER), ("checkpoint-10", ADAPTER)];
         assert_eq!(adapter(&steps), Ok(Some("checkpoint-10".to_owned())));
         assert_eq!(adapter(&[("", MODEL), ("code", ADAPTER)]), Ok(None));
-        // Half of one is one as well, to be refused later.
+        // An incomplete adapter counts too, and is refused later.
         assert_eq!(
             adapter(&[("", &["config.json", "pytorch_model.bin", "adapter_model.bin"])]),
             Ok(Some("".to_owned()))

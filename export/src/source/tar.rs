@@ -1,28 +1,27 @@
-//! The entries of a tar stream, one after another.
+//! Reads the entries of a tar stream.
 //!
-//! The formats are POSIX's `ustar` and `pax` and GNU's long names. Headers are decoded by the `tar`
-//! crate, but the stream is walked here: the crate's own walk reads a long name or a pax header of
-//! whatever size it claims into memory, and its raw one knows no sizes from pax headers, which
-//! files beyond 8 GB have.
+//! The formats are POSIX's `ustar` and `pax` and GNU's long names. The `tar` crate decodes headers,
+//! but this file iterates over the entries: the crate reads long names and pax headers of any size
+//! into memory, and its raw iterator ignores sizes in pax headers, which files beyond 8 GB have.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Read};
 
 use tar::{EntryType, Header, PaxExtensions};
 
-/// The size of a header, and the unit that contents are padded to.
+/// Size of a header, and alignment of contents.
 const BLOCK: u64 = 512;
 
-/// A file with holes, which are not in the archive.
+/// A file with holes, which the archive does not store.
 const SPARSE: &str = "a sparse file";
 
-/// The most bytes of a pax header.
+/// Limit in bytes of a pax header.
 const MAX_PAX: u64 = 1 << 20;
 
-/// The most bytes of an entry's path or link target: `PATH_MAX` of Linux.
+/// Limit in bytes of an entry's path or link target: `PATH_MAX` of Linux.
 pub(super) const MAX_PATH: u64 = 4096;
 
-/// What an entry is.
+/// Kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -31,7 +30,7 @@ pub(super) enum Kind {
     SymbolicLink(Vec<u8>),
     /// A hard link, relative to the archive's root.
     HardLink(Vec<u8>),
-    /// A device, a pipe, a sparse file, or a kind that ordinary archives do not have; in words.
+    /// A device, a pipe, a sparse file, or a kind that ordinary archives do not have, as text.
     Other(&'static str),
 }
 
@@ -43,16 +42,16 @@ pub(super) struct Entry {
     pub(super) size: u64,
 }
 
-/// Why the stream cannot be read on.
+/// Why reading the stream failed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The reader failed; at the end of a stream that is cut short with `UnexpectedEof`.
+    /// The reader failed. A truncated stream gives `UnexpectedEof`.
     Read(io::Error),
     /// The first block is no tar header.
     NotTar,
-    /// A later block is not what it has to be.
+    /// A later block is malformed.
     Damaged(String),
-    /// A name or header is larger than any honest one.
+    /// A name or header is too large.
     TooLong(String),
 }
 
@@ -62,17 +61,17 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// A tar stream that is read from begin to end.
+/// A reader of a tar stream.
 pub(super) struct TarStream<R> {
     reader: R,
     buffer: Vec<u8>,
-    /// Bytes of the current entry's contents that were not read yet, and of the padding behind.
+    /// Unread bytes of the current entry's contents, with padding.
     contents: u64,
     padding: u64,
     headers: u64,
 }
 
-/// What extended headers say about the entry that follows.
+/// Data of extended headers for the next entry.
 #[derive(Default)]
 struct Extended {
     path: Option<Vec<u8>>,
@@ -87,12 +86,12 @@ impl<R: Read> TarStream<R> {
         Self { reader, buffer: vec![0; 256 << 10], contents: 0, padding: 0, headers: 0 }
     }
 
-    /// The headers read so far, extended ones included.
+    /// Number of headers so far, extended ones included.
     pub(super) fn headers(&self) -> u64 {
         self.headers
     }
 
-    /// The next entry; none at the end of the archive, which is a block of zeros or, as for
+    /// The next entry. `None` at the end of the archive, which is a block of zeros or, as in
     /// Python's `tarfile`, the end of the stream.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let mut extended = Extended::default();
@@ -102,7 +101,7 @@ impl<R: Read> TarStream<R> {
             if !self.block(&mut block)? {
                 return Ok(None);
             }
-            // Two blocks of zeros end an archive; one is enough, as for other readers.
+            // Two blocks of zeros end an archive. As in other readers, one is enough.
             if block.iter().all(|&byte| byte == 0) {
                 return Ok(None);
             }
@@ -121,7 +120,8 @@ impl<R: Read> TarStream<R> {
                 EntryType::GNULongName => extended.path = Some(self.long_name(size)?),
                 EntryType::GNULongLink => extended.link = Some(self.long_name(size)?),
                 EntryType::XHeader => self.pax(size, &mut extended)?,
-                // Says things of the whole archive, such as a comment; nothing that is needed.
+                // A global header describes the whole archive, for example with a comment. It is
+                // not needed.
                 EntryType::XGlobalHeader => {
                     if size > MAX_PAX {
                         return Err(Fault::TooLong(format!("has a header of {size} bytes")));
@@ -133,7 +133,7 @@ impl<R: Read> TarStream<R> {
         }
     }
 
-    /// Passes the rest of the current entry's contents to `out`, a piece at a time.
+    /// Passes the rest of the current entry's contents to `out`, piece by piece.
     pub(super) fn contents<X: From<Fault>>(
         &mut self,
         mut out: impl FnMut(&[u8]) -> Result<(), X>,
@@ -146,7 +146,7 @@ impl<R: Read> TarStream<R> {
         Ok(())
     }
 
-    /// Reads what follows the archive, so that a checksum behind it is verified, and gives back the
+    /// Reads to the end of the stream, so that a checksum there is verified, and returns the
     /// reader.
     pub(super) fn finish(mut self) -> Result<R, Fault> {
         loop {
@@ -176,7 +176,7 @@ impl<R: Read> TarStream<R> {
         }
         let kind = match header.entry_type() {
             _ if extended.sparse => Kind::Other(SPARSE),
-            // Archives from before POSIX mark a folder by the slash only.
+            // Archives from before POSIX mark a folder only by the slash.
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Kind::Folder,
             EntryType::Regular | EntryType::Continuous => Kind::File,
             EntryType::Directory => Kind::Folder,
@@ -187,7 +187,7 @@ impl<R: Read> TarStream<R> {
             EntryType::GNUSparse => Kind::Other(SPARSE),
             _ => Kind::Other("of an unknown kind"),
         };
-        // A size given for a folder, a link or a device is not followed by any contents.
+        // A folder, a link or a device has no contents, whatever its size.
         let size = match (&kind, header.entry_type()) {
             (_, EntryType::Char | EntryType::Block | EntryType::Fifo) => 0,
             (Kind::File | Kind::Other(_), _) => extended.size.unwrap_or(size),
@@ -200,7 +200,7 @@ impl<R: Read> TarStream<R> {
         Ok(Entry { path, kind, size })
     }
 
-    /// Reads a block; false if the stream ends before it.
+    /// Reads a block. Returns false if the stream ends before it.
     fn block(&mut self, block: &mut [u8; BLOCK as usize]) -> Result<bool, Fault> {
         let mut filled = 0;
         while filled < block.len() {
@@ -215,19 +215,19 @@ impl<R: Read> TarStream<R> {
         Ok(true)
     }
 
-    /// Reads over the blocks that follow the header of a sparse file where its map is long.
+    /// Skips the blocks of a long map behind the header of a sparse file.
     fn skip_sparse_map(&mut self, header: &Header) -> Result<(), Fault> {
         let mut more = header.as_gnu().is_some_and(|header| header.isextended[0] == 1);
         while more {
             let mut block = [0; BLOCK as usize];
             self.reader.read_exact(&mut block)?;
-            // 21 places of 24 bytes, then whether another block follows.
+            // A block has 21 entries of 24 bytes, then a flag for another block.
             more = block[504] == 1;
         }
         Ok(())
     }
 
-    /// Remembers that `size` bytes of contents and their padding come next.
+    /// Sets the number of bytes of contents, with their padding.
     fn expect(&mut self, size: u64) -> Result<(), Fault> {
         let padded = size
             .checked_next_multiple_of(BLOCK)
@@ -236,17 +236,17 @@ impl<R: Read> TarStream<R> {
         Ok(())
     }
 
-    /// Reads over what is left of the current entry.
+    /// Skips the rest of the current entry.
     fn skip(&mut self) -> Result<(), Fault> {
         self.contents += std::mem::take(&mut self.padding);
         self.contents(|_| Ok(()))
     }
 
-    /// Reads up to `most` bytes into the buffer; the stream may not end here.
-    fn piece(&mut self, most: u64) -> Result<usize, Fault> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(self.buffer.len());
+    /// Reads up to `max` bytes into the buffer. The stream may not end here.
+    fn piece(&mut self, max: u64) -> Result<usize, Fault> {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(self.buffer.len());
         loop {
-            match self.reader.read(&mut self.buffer[..most]) {
+            match self.reader.read(&mut self.buffer[..max]) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -255,7 +255,7 @@ impl<R: Read> TarStream<R> {
         }
     }
 
-    /// The contents of a small entry that only describes the next.
+    /// Contents of a small entry that describes the next one.
     fn small(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
         let mut all = Vec::new();
         self.expect(size)?;
@@ -266,7 +266,7 @@ impl<R: Read> TarStream<R> {
         Ok(all)
     }
 
-    /// A GNU long name: the contents up to a zero byte.
+    /// Reads a GNU long name: the contents up to a zero byte.
     fn long_name(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
         if size > MAX_PATH + 1 {
             return Err(Fault::TooLong(format!("has an entry with a name of {size} bytes")));
@@ -278,7 +278,7 @@ impl<R: Read> TarStream<R> {
         Ok(name)
     }
 
-    /// A pax header: records of a length, a key and a value.
+    /// Reads a pax header: records of a length, a key and a value.
     fn pax(&mut self, size: u64, extended: &mut Extended) -> Result<(), Fault> {
         if size > MAX_PAX {
             return Err(Fault::TooLong(format!("has a header of {size} bytes")));
@@ -313,7 +313,8 @@ pub(super) fn is_header(block: &[u8]) -> bool {
     block.len() == BLOCK as usize && has_valid_sum(Header::from_byte_slice(block))
 }
 
-/// Whether the sum of the header's bytes, with spaces in place of the sum itself, is what it says.
+/// Whether the checksum of a header is right. It is the sum of all bytes, with spaces in place of
+/// the checksum.
 fn has_valid_sum(header: &Header) -> bool {
     let bytes = header.as_bytes();
     let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|&byte| u32::from(byte)).sum();

@@ -23,7 +23,7 @@ pub(super) const ALBERT: Class = Class {
     end_token_once: false,
 };
 
-/// Where ALBERT has the unknown piece.
+/// Id of the unknown piece of ALBERT.
 const UNKNOWN: usize = 1;
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
@@ -90,7 +90,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// Pieces that ALBERT never takes: its classes cut `2019,` into two.
+/// Whether ALBERT never uses a piece: its classes split `2019,` into two.
 fn ends_with_digit_and_comma(piece: &str) -> bool {
     let mut last = piece.chars().rev();
     last.next() == Some(',') && last.next().is_some_and(char::is_numeric)

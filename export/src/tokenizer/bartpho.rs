@@ -1,5 +1,4 @@
-//! BARTpho: text is cut by `sentencepiece.bpe.model`, and `dict.txt` names the pieces that the
-//! model knows.
+//! BARTpho: `sentencepiece.bpe.model` splits text, and `dict.txt` lists the model's pieces.
 //!
 //! Agrees with `BartphoTokenizer` (`models/bartpho/tokenization_bartpho.py`) of transformers 4.57
 //! and 5.24, which runs SentencePiece itself.
@@ -14,7 +13,7 @@ use super::vocabulary::read_text;
 use crate::error::Result;
 
 const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
-/// The pieces that the model knows, one a line, and how often each occurs.
+/// The model's pieces, one on each line, and how often each occurs.
 const DICTIONARY: &str = "dict.txt";
 
 pub(super) const BARTPHO: Class = Class {

@@ -1,4 +1,4 @@
-//! BERT and its kin: WordPiece over `vocab.txt`, as Chinese BART, PEGASUS and T5 models have it.
+//! BERT: WordPiece with `vocab.txt`, also of Chinese BART, PEGASUS and T5 models.
 //!
 //! Agrees with `BertTokenizerFast` of transformers 4.57 and `BertTokenizer` of 5.24
 //! (`models/bert`).
@@ -59,7 +59,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// The normalizer, by the settings.
+/// The normalizer of these settings.
 fn normalizer(settings: &Settings) -> Result<Value> {
     Ok(json!({
         "type": "BertNormalizer", "clean_text": true,

@@ -1,10 +1,10 @@
 //! BlenderbotSmall: ParlAI's BPE over lower-case words, `vocab.json` and `merges.txt`.
 //!
 //! Agrees with `BlenderbotSmallTokenizer`
-//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 4.57 and 5.24. Its
-//! vocabulary marks pieces that a word goes on after (`th@@`), its merges those that end one
-//! (`e</w>`): the latter are the model's symbols here, and the decoder writes the former. Symbols
-//! that merges only go through have no id of their own, and become the unknown token.
+//! (`models/blenderbot_small/tokenization_blenderbot_small.py`) of transformers 4.57 and 5.24. The
+//! vocabulary marks pieces that do not end a word (`th@@`), the merges those that do (`e</w>`). The
+//! model uses the latter, and the decoder writes the former. Symbols that occur only within merges
+//! have no id, and become the unknown token.
 
 use serde_json::{Map, Value, json};
 
@@ -23,9 +23,9 @@ pub(super) const BLENDERBOT_SMALL: Class = Class {
     end_token_once: false,
 };
 
-/// Behind a piece that a word goes on after, in the vocabulary.
+/// Suffix of pieces that do not end a word, in the vocabulary.
 const GOES_ON: &str = "@@";
-/// Behind a symbol that ends a word, in the merges.
+/// Suffix of symbols that end a word, in the merges.
 const ENDS: &str = "</w>";
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
@@ -81,8 +81,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// Words apart from `.,!?()` before them and from `'` on both sides, a line's end as a word of its
-/// own (but behind `'`), all in lower case.
+/// Separates words from `.,!?()` before them and from `'` on both sides, makes a line end a word
+/// (unless it follows `'`), and lowercases.
 fn normalizer() -> Value {
     let string = |text: &str| json!({"String": text});
     let line_end = json!({"Regex": r"(?<=[^\s\x1c-\x1f'])\n"});
@@ -95,7 +95,7 @@ fn normalizer() -> Value {
     json!({"type": "Sequence", "normalizers": steps})
 }
 
-/// Words with a space between them; `@@` where the text ends within one.
+/// Joins words with spaces. `@@` marks a text that ends within a word.
 fn decoder() -> Value {
     json!({"type": "Sequence", "decoders": [
         {"type": "Fuse"},

@@ -1,7 +1,8 @@
-//! ByT5: the bytes of UTF-8, with no vocabulary file.
+//! ByT5: the bytes of UTF-8, without a vocabulary file.
 //!
 //! Agrees with `ByT5Tokenizer` (`models/byt5/tokenization_byt5.py`) of transformers 4.57 and 5.24.
-//! A byte's id is three more than the byte. Bytes that are no text are left out of decoded text.
+//! The id of a byte is the byte plus 3. Bytes that are not valid UTF-8 are left out of decoded
+//! text.
 
 use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
@@ -21,9 +22,9 @@ pub(super) const BYT5: Class = Class {
     end_token_once: true,
 };
 
-/// Sentinels, where the settings do not count them.
+/// Default number of sentinels.
 const SENTINELS: usize = 125;
-/// Special tokens before the bytes.
+/// Number of special tokens before the bytes.
 const OFFSET: usize = 3;
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
@@ -60,7 +61,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
             "vocab": vocab, "merges": [],
         }),
         decoder: json!({"type": "Sequence", "decoders": [
-            {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+            {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true,
+             "use_regex": true},
             {"type": "Fuse"},
             replace(json!({"String": "\u{fffd}"}), ""),
         ]}),
@@ -70,10 +72,10 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// The character that stands for each byte in the vocabulary of a byte-level model.
+/// The character of each byte in the vocabulary of a byte-level model.
 fn bytes() -> Result<Vec<String>> {
     let mut characters: Vec<char> = ByteLevel::alphabet().into_iter().collect();
-    // Printable bytes stand for themselves, the others are counted from U+0100 on.
+    // Printable bytes are their own characters, the others are numbered from U+0100 on.
     characters.sort_unstable();
     let (own, others): (Vec<char>, Vec<char>) =
         characters.into_iter().partition(|character| u32::from(*character) < 0x100);

@@ -1,8 +1,8 @@
-//! Byte-level BPE: `vocab.json` and `merges.txt`, as GPT-2, RoBERTa, BART, LED, MVP and Blenderbot
-//! have them.
+//! Byte-level BPE with `vocab.json` and `merges.txt`: GPT-2, RoBERTa, BART, LED, MVP and
+//! Blenderbot.
 //!
-//! Agrees with their fast classes of transformers 4.57 and their classes of 5.24 (`models/gpt2`,
-//! `models/roberta`, which BART's, LED's and MVP's are other names of, `models/blenderbot`).
+//! Agrees with the fast classes of transformers 4.57 and the classes of 5.24 (`models/gpt2`,
+//! `models/blenderbot`, and `models/roberta`, which BART, LED and MVP alias).
 
 use serde_json::{Value, json};
 use tokenizers::AddedToken;
@@ -55,7 +55,7 @@ fn convert_blenderbot(folder: &Folder<'_>) -> Result<Parts> {
     let names = SpecialTokens::new(settings, &known)?;
     let (add_prefix_space, post_processor) = match folder.version() {
         Version::V4 => (false, PostProcessor::after(&[names.required("eos_token")?])),
-        // 5.24 puts nothing around the text unless it is told to.
+        // 5.24 adds no tokens around the text by default.
         Version::V5 => (true, PostProcessor::of_json(folder.json, &names, settings)),
     };
     let add_prefix_space = settings.flag("add_prefix_space", add_prefix_space)?;

@@ -1,4 +1,4 @@
-//! A tokenizer class of transformers, and what the conversions of several share.
+//! Tokenizer classes of transformers, and shared parts of their conversions.
 
 use std::path::Path;
 
@@ -12,56 +12,56 @@ use crate::version::Version;
 /// A tokenizer class of transformers.
 #[derive(Clone, Copy)]
 pub(super) struct Class {
-    /// Its names, without `Fast`.
+    /// Names of the class, without `Fast`.
     pub(super) names: &'static [&'static str],
-    /// The files that it is made from, where the checkpoint has no `tokenizer.json`.
+    /// Files that the tokenizer is made from, if the checkpoint has no `tokenizer.json`.
     pub(super) files: &'static [&'static str],
-    /// Makes it.
+    /// Makes the tokenizer.
     pub(super) convert: fn(&Folder<'_>) -> Result<Parts>,
-    /// What it makes of a `tokenizer.json`.
+    /// How the class uses a `tokenizer.json`.
     pub(super) json: Json,
-    /// When spaces before punctuation are taken out of decoded text.
+    /// Whether spaces before punctuation are removed from decoded text.
     pub(super) clean_up_spaces: CleanUpSpaces,
-    /// Whether a text that ends in the end token gets no other one.
+    /// Whether no end token is added to a text that ends in one.
     pub(super) end_token_once: bool,
 }
 
-/// What a class makes of a `tokenizer.json`.
+/// How a class uses a `tokenizer.json`.
 #[derive(Clone, Copy)]
 pub(super) enum Json {
-    /// Nothing: it is written in Python, and reads its own files.
+    /// It is ignored: the class is written in Python, and reads other files.
     Ignored,
-    /// 4.x reads it as it is, and changes the parts that the settings speak of; 5.x takes the
-    /// vocabulary from it and makes the rest anew.
+    /// 4.x reads it, and changes the parts that settings affect. 5.x uses its vocabulary and makes
+    /// the other parts anew.
     Read(Change),
 }
 
-/// What 4.x changes in a `tokenizer.json`, beside added tokens and `add_prefix_space`.
+/// Parts of a `tokenizer.json` that 4.x changes, beside added tokens and `add_prefix_space`.
 #[derive(Clone, Copy)]
 pub(super) enum Change {
-    /// Nothing.
+    /// No part.
     Nothing,
     /// The special tokens around the text, by `src_lang`.
     PostProcessor(fn(&Settings) -> Result<PostProcessor>),
-    /// The normalizer, by `do_lower_case` and others, where it is of the same type.
+    /// The normalizer, by `do_lower_case` and others, if it has the same type.
     Normalizer(fn(&Settings) -> Result<Value>),
 }
 
-/// How transformers heeds `clean_up_tokenization_spaces`.
+/// How transformers uses `clean_up_tokenization_spaces`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CleanUpSpaces {
-    /// Not at all in 5.x, where it is set in 4.x: BPE models of the `tokenizers` library.
+    /// Only 4.x uses it, and it is off by default: BPE models of the `tokenizers` library.
     IfSetBefore5,
-    /// Where it is set.
+    /// It is off by default.
     IfSet,
-    /// Unless it is set to false.
+    /// It is on by default.
     ByDefault,
-    /// Unless it is set to false in 4.x, where it is set in 5.x.
+    /// It is on by default in 4.x, and off by default in 5.x.
     ByDefaultBefore5,
 }
 
 impl CleanUpSpaces {
-    /// Whether spaces are taken out, with these settings.
+    /// Whether spaces are removed with these settings.
     pub(super) fn applies(self, settings: &Settings) -> Result<bool> {
         let before_5 = settings.version == Version::V4;
         let default = self == Self::ByDefault || (self == Self::ByDefaultBefore5 && before_5);
@@ -70,25 +70,25 @@ impl CleanUpSpaces {
     }
 }
 
-/// What a tokenizer is made from.
+/// The input of a conversion.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Folder<'a> {
-    /// Where the files are.
+    /// Folder of the files.
     pub(super) path: &'a Path,
-    /// What those beside the vocabulary say.
+    /// Settings of the files beside the vocabulary.
     pub(super) settings: &'a Settings,
-    /// A `tokenizer.json` whose vocabulary is taken.
+    /// A `tokenizer.json` whose vocabulary is used.
     pub(super) json: Option<&'a Value>,
 }
 
 impl Folder<'_> {
-    /// The transformers that is followed.
+    /// The version of transformers to agree with.
     pub(super) fn version(&self) -> Version {
         self.settings.version
     }
 }
 
-/// fairseq's special tokens by name.
+/// Names of fairseq's special tokens.
 pub(super) const FAIRSEQ_NAMES: [(&str, &str); 6] = [
     ("bos_token", "<s>"),
     ("eos_token", "</s>"),
@@ -98,25 +98,26 @@ pub(super) const FAIRSEQ_NAMES: [(&str, &str); 6] = [
     ("cls_token", "<s>"),
 ];
 
-/// `▁` for each space and, by this scheme (`always`, `first`, `never`), before a stretch of text;
-/// words begin with it.
+/// Replaces each space with `▁`, and prepends `▁` to text by `prepend_scheme` (`always`, `first`,
+/// `never`). Words begin with `▁`.
 pub(super) fn metaspace(prepend_scheme: &str) -> Value {
-    json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": prepend_scheme, "split": true})
+    json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": prepend_scheme,
+           "split": true})
 }
 
-/// Words apart from every kind of white space, and `▁` before each.
+/// Splits words at white space of every kind, and prepends `▁` to each.
 pub(super) fn spaced_words(prepend_scheme: &str) -> Value {
     json!({"type": "Sequence",
            "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace(prepend_scheme)]})
 }
 
-/// One space for a run of them.
+/// Replaces runs of spaces with one.
 pub(super) fn one_space() -> Value {
     replace(json!({"Regex": " {2,}"}), " ")
 }
 
-/// The normalizer of most SentencePiece classes of 4.x: the model's table, no blanks at the end,
-/// and one `▁` for a run of spaces.
+/// The normalizer of most SentencePiece classes of 4.x: the model's table, no white space at the
+/// end, and one `▁` for a run of spaces.
 pub(super) fn sentencepiece_before_5(charsmap: Option<Value>) -> Value {
     let steps = charsmap.into_iter().chain([
         json!({"type": "Strip", "strip_left": false, "strip_right": true}),
@@ -125,12 +126,12 @@ pub(super) fn sentencepiece_before_5(charsmap: Option<Value>) -> Value {
     sequence(steps.collect())
 }
 
-/// A normalizer of several.
+/// A sequence of normalizers.
 pub(super) fn sequence(normalizers: Vec<Value>) -> Value {
     json!({"type": "Sequence", "normalizers": normalizers})
 }
 
-/// A normalizer or decoder that puts `content` in the place of a pattern.
+/// A normalizer or decoder that replaces a pattern with `content`.
 pub(super) fn replace(pattern: Value, content: &str) -> Value {
     json!({"type": "Replace", "pattern": pattern, "content": content})
 }

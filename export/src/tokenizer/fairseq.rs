@@ -19,9 +19,9 @@ use crate::error::Result;
 use crate::version::Version;
 
 const FILE: &str = "sentencepiece.bpe.model";
-/// Where all three have the unknown piece.
+/// Id of the unknown piece of all three.
 const UNKNOWN: usize = 3;
-/// Tokens of CamemBERT that stand for none.
+/// CamemBERT's tokens that are not used.
 const NOT_USED: [&str; 3] = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"];
 
 pub(super) const XLM_ROBERTA: Class =
@@ -42,14 +42,15 @@ const fn class(names: &'static [&'static str], convert: fn(&Folder<'_>) -> Resul
     }
 }
 
-/// How a class orders the vocabulary.
+/// The order of a class's vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
-    /// fairseq's four, the pieces behind the model's own three, the mask.
+    /// fairseq's four special tokens, the pieces without the model's first three, the mask.
     XlmRoberta,
-    /// fairseq's four among unused ones, the pieces behind the model's first, the mask.
+    /// fairseq's four special tokens among unused ones, the pieces without the model's first, the
+    /// mask.
     Camembert,
-    /// The model's.
+    /// The order of the model.
     Barthez,
 }
 

@@ -1,9 +1,9 @@
-//! FSMT: BPE over Moses' words, `vocab-src.json`, `vocab-tgt.json` and `merges.txt`.
+//! FSMT: BPE on Moses' words, `vocab-src.json`, `vocab-tgt.json` and `merges.txt`.
 //!
 //! Agrees with `FSMTTokenizer` (`models/fsmt/tokenization_fsmt.py`) of transformers 4.57 and 5.24.
-//! Its words are apart from punctuation by the rules of Moses, which the runtime has
-//! (`runtime/src/tokenizer/moses`), and summaries have a vocabulary of their own. Symbols that
-//! merges only go through have no id of their own, and become the unknown token.
+//! The runtime has the rules of Moses, which separate words from punctuation
+//! (`runtime/src/tokenizer/moses`). Summaries have a vocabulary of their own. Symbols that occur
+//! only within merges have no id, and become the unknown token.
 
 use epitome_runtime::tokenizer::{Language, MosesDecoder, MosesNormalizer};
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ fn parts(folder: &Folder<'_>, file: &str) -> Result<Parts> {
     })
 }
 
-/// The languages of texts and of summaries, `langs`.
+/// Reads `langs`: the languages of texts and of summaries.
 fn languages(settings: &Settings) -> Result<[Language; 2]> {
     let wrong = |problem: String| Error::Config {
         file: TOKENIZER_CONFIG.into(),

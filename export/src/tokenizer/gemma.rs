@@ -1,7 +1,7 @@
-//! Gemma, as T5Gemma has it: BPE that falls back to bytes, over a text whose spaces are `▁`.
+//! Gemma's tokenizer, used by T5Gemma: BPE with byte fallback, on text with `▁` for spaces.
 //!
 //! Agrees with `GemmaTokenizerFast` of transformers 4.57 and `GemmaTokenizer` of 5.24
-//! (`models/gemma`). The vocabulary is that of a `tokenizer.json`, which every such checkpoint has.
+//! (`models/gemma`). Every such checkpoint has a `tokenizer.json`, which gives the vocabulary.
 
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// The token of the beginning before a text, and none behind it, unless the settings say else.
+/// By default the begin token before a text, and no token behind it.
 fn post_processor(settings: &Settings) -> Result<PostProcessor> {
     let names = names(settings)?;
     let token = |flag, default, name| -> Result<Vec<&str>> {

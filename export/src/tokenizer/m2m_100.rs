@@ -1,8 +1,8 @@
-//! M2M-100: text is cut by `sentencepiece.bpe.model`, `vocab.json` gives the pieces their ids, and
-//! the languages follow it.
+//! M2M-100: `sentencepiece.bpe.model` splits text, `vocab.json` has the ids of the pieces, and the
+//! languages follow it.
 //!
 //! Agrees with `M2M100Tokenizer` (`models/m2m_100/tokenization_m2m_100.py`) of transformers 4.57
-//! and 5.24, which runs SentencePiece itself. Languages are tokens wherever they stand, even where
+//! and 5.24, which runs SentencePiece itself. Languages are tokens anywhere in the text, even if
 //! the settings do not list them.
 
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub(super) const M2M_100: Class = Class {
     end_token_once: false,
 };
 
-/// Rows of the model's table that no token has.
+/// Number of rows of the model's table without a token.
 const UNUSED_ROWS: usize = 8;
 const LANGUAGES: [&str; 100] = [
     "af", "am", "ar", "ast", "az", "ba", "be", "bg", "bn", "br", "bs", "ca", "ceb", "cs", "cy",
@@ -37,7 +37,7 @@ const LANGUAGES: [&str; 100] = [
     "so", "sq", "sr", "ss", "su", "sv", "sw", "ta", "th", "tl", "tn", "tr", "uk", "ur", "uz", "vi",
     "wo", "xh", "yi", "yo", "zh", "zu",
 ];
-/// Those of `language_codes` wmt21.
+/// Languages of `language_codes` wmt21.
 const LANGUAGES_WMT21: [&str; 8] = ["en", "ha", "is", "ja", "cs", "ru", "zh", "de"];
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {

@@ -1,11 +1,10 @@
-//! Marian: text is cut by `source.spm`, and `vocab.json` gives the pieces of both languages their
-//! ids.
+//! Marian: `source.spm` splits text, and `vocab.json` has the ids of the pieces of both languages.
 //!
 //! Agrees with `MarianTokenizer` (`models/marian/tokenization_marian.py`) of transformers 4.57 and
-//! 5.24, which runs SentencePiece itself. One `tokenizer.json` carries it, because only two things
-//! of the three files matter: how `source.spm` cuts, and what `vocab.json` says for encoding and
-//! decoding (`target.spm` cuts nothing but training targets). With `separate_vocabs` summaries have
-//! a tokenizer of their own, of `target.spm` and `target_vocab.json`.
+//! 5.24, which runs SentencePiece itself. One `tokenizer.json` is enough, because only the split of
+//! `source.spm` and the ids of `vocab.json` matter: `target.spm` splits training targets only. With
+//! `separate_vocabs` summaries have a tokenizer of their own, made of `target.spm` and
+//! `target_vocab.json`.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +35,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     parts(folder, SOURCE, VOCAB)
 }
 
-/// The tokenizer of summaries, where they have a vocabulary of their own (`separate_vocabs`).
+/// The tokenizer of summaries, with `separate_vocabs`.
 pub(super) fn target(folder: &Folder<'_>) -> Result<Option<Parts>> {
     match folder.settings.flag("separate_vocabs", false)? {
         true => parts(folder, TARGET, TARGET_VOCAB).map(Some),

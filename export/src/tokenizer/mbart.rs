@@ -1,10 +1,10 @@
-//! mBART and mBART-50: `sentencepiece.bpe.model` (Unigram, whatever its name), in fairseq's order
-//! of special tokens, followed by the languages.
+//! mBART and mBART-50: `sentencepiece.bpe.model` (Unigram, despite its name), in fairseq's order of
+//! special tokens, followed by the languages.
 //!
 //! Agrees with `MBartTokenizerFast` and `MBart50TokenizerFast` of transformers 4.57, with
 //! `MBartTokenizer` and `MBart50Tokenizer` of 5.24 (`models/mbart`, `models/mbart50`), and with
-//! their converters (`convert_slow_tokenizer.py`). 5.24's `MBartTokenizer` leaves out the model's
-//! own normalizer, which 4.57 applies.
+//! their converters (`convert_slow_tokenizer.py`). `MBartTokenizer` of 5.24 leaves out the model's
+//! normalizer, which 4.57 applies.
 
 use serde_json::Value;
 use tokenizers::AddedToken;
@@ -37,12 +37,13 @@ pub(super) const MBART_50: Class = Class {
     ..MBART
 };
 
-/// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.
+/// Number of the model's pieces (`<unk>`, `<s>`, `</s>`) that fairseq's four special tokens
+/// replace.
 const REPLACED: usize = 3;
-/// Where fairseq's order has the unknown piece.
+/// Id of the unknown piece in fairseq's order.
 const UNKNOWN: usize = 3;
 
-/// mBART's languages: the first 25 of mBART-50's.
+/// Number of mBART's languages, the first of mBART-50's.
 const LANGUAGES: usize = 25;
 const LANGUAGES_50: [&str; 52] = [
     "ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN", "hi_IN",
@@ -111,7 +112,7 @@ fn convert(folder: &Folder<'_>, fifty: bool) -> Result<Parts> {
 fn names(settings: &Settings, fifty: bool) -> Result<SpecialTokens> {
     let mut known = defaults(&FAIRSEQ_NAMES);
     if fifty {
-        // The class has no beginning of its own.
+        // The class has no begin token of its own.
         known.retain(|(name, _)| *name != "bos_token");
     }
     known.push(mask("<mask>", fifty && settings.version == Version::V4));
@@ -122,7 +123,7 @@ fn language(settings: &Settings) -> &str {
     settings.text("src_lang").unwrap_or("en_XX")
 }
 
-/// The language before the text and the end behind it (mBART-50), or both behind it.
+/// mBART-50 has the language before the text and the end token behind it, mBART both behind it.
 fn post_processor(settings: &Settings, fifty: bool) -> Result<PostProcessor> {
     let names = names(settings, fifty)?;
     let eos = names.required("eos_token")?;

@@ -1,9 +1,8 @@
-//! The checkpoint's tokenizer, as the bundle keeps it: one `tokenizer.json`, whatever files a
-//! training job left.
+//! Converts the checkpoint's tokenizer to one `tokenizer.json`, whatever files it has.
 //!
-//! A model reads the tokens it was trained with, so the reference is the transformers that wrote
-//! the checkpoint: [`Version`]. `docs/tokenizers.md` has the rule and a table of the classes. What
-//! is missing or contradicts itself is refused by name; nothing is guessed.
+//! A model needs the tokens it was trained with, so the reference is the version of transformers
+//! that wrote the checkpoint: [`Version`]. `docs/tokenizers.md` has the rule and a table of the
+//! classes. Missing or contradictory data is an error that names it; nothing is guessed.
 
 mod albert;
 mod bartpho;
@@ -54,40 +53,39 @@ use crate::error::{Error, Result};
 use crate::version::Version;
 
 const TOKENIZER: &str = "tokenizer.json";
-/// `model_max_length` of a tokenizer that sets no limit is a huge number (1e30); no model reads
-/// more tokens than this.
+/// `model_max_length` of a tokenizer without a limit is a huge number (1e30). No model reads more
+/// tokens than this.
 const NO_LIMIT: f64 = 1e9;
 
-/// A tokenizer, and what the runtime must know beside it.
+/// A tokenizer, and data that the runtime needs beside it.
 #[derive(Debug)]
 struct Converted {
     pipeline: Pipeline,
-    /// That of summaries, where the class has another for them.
+    /// The tokenizer of summaries, if it differs.
     target: Option<Pipeline>,
     surplus: Option<Surplus>,
-    /// The token of the language that it was set to write.
+    /// The token of the language of the summaries, `tgt_lang`.
     target_language: Option<u32>,
-    /// Whether a text that ends in the end token gets no other one.
+    /// Whether no end token is added to a text that ends in one.
     end_token_once: bool,
-    /// Whether the beginning of a text that is too long is left out, not its end.
+    /// Whether long texts are truncated at the begin, and not at the end.
     cut_from_the_left: bool,
 }
 
-/// What the bundle's manifest records of its tokenizer.
+/// The manifest's record of the tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Notes {
-    /// Tokens that the model does not know.
+    /// Tokens that the model does not have.
     pub(crate) surplus: Option<Surplus>,
-    /// The token of the language that the tokenizer was set to write, `tgt_lang`.
+    /// The token of the language of the summaries, `tgt_lang`.
     pub(crate) target_language: Option<u32>,
-    /// Whether the `tokenizers` library reads the same from the file that was written, and needs no
-    /// other.
+    /// Whether the written file is enough for the `tokenizers` library to give the same tokens.
     pub(crate) portable: bool,
     /// Whether a tokenizer of summaries was written.
     pub(crate) target: bool,
 }
 
-/// A tokenizer as the bundle keeps it: what the library writes, and what it does not.
+/// A tokenizer file: the library's fields, and our own.
 #[derive(Serialize)]
 struct File<'a> {
     #[serde(flatten)]
@@ -98,25 +96,24 @@ struct File<'a> {
     end_token_once: bool,
 }
 
-/// Where a checkpoint's tokenizers are, and how many tokens the model knows.
+/// Folders of a checkpoint's tokenizers, and the model's vocabulary sizes.
 pub(crate) struct Tokenizers<'a> {
     /// The folder of the tokenizer.
     pub(crate) source: &'a Path,
-    /// Tokens of a source.
+    /// Vocabulary size of sources.
     pub(crate) source_size: usize,
-    /// The folder of another one for summaries.
+    /// The folder of another tokenizer for summaries.
     pub(crate) target: Option<&'a Path>,
-    /// Tokens of a summary.
+    /// Vocabulary size of summaries.
     pub(crate) target_size: usize,
 }
 
 /// Writes the tokenizer of a checkpoint, whose config.json is `config`, into the folder `to`, and
-/// that of summaries where they have another.
+/// the tokenizer of summaries if that differs.
 ///
 /// # Errors
 ///
-/// The checkpoint has no tokenizer, or one that cannot be read, or one with more pieces than the
-/// model has tokens.
+/// The checkpoint has no tokenizer, or it cannot be read, or has more pieces than the model.
 pub(crate) fn convert(
     from: &Tokenizers<'_>,
     config: &Map<String, Value>,
@@ -133,7 +130,7 @@ pub(crate) fn convert(
         None => converted.target.take(),
     };
     if converted.cut_from_the_left {
-        // The length is the model's: the runtime reads the side alone.
+        // Only the side of the truncation is stored. The model determines the length.
         let left = TruncationParams { direction: TruncationDirection::Left, ..Default::default() };
         let pipeline = &mut converted.pipeline;
         pipeline.with_truncation(Some(left)).map_err(|error| unusable(&error))?;
@@ -168,7 +165,7 @@ impl File<'_> {
     }
 }
 
-/// The configuration of the decoder within config.json, by which its tokenizer is read.
+/// The configuration of the decoder in config.json, for the decoder's tokenizer.
 fn of_decoder(config: &Map<String, Value>) -> Map<String, Value> {
     let decoder = config.get("decoder").and_then(Value::as_object);
     let mut fields = decoder.cloned().unwrap_or_default();
@@ -187,8 +184,8 @@ fn target_language(settings: &Settings, pipeline: &Pipeline) -> Option<u32> {
     names.iter().find_map(|name| added.get(name).copied())
 }
 
-/// Most tokens of a source: what the tokenizer's own configuration says, within what the model's
-/// position table holds.
+/// Maximum number of tokens of a source: `model_max_length` of the tokenizer's configuration,
+/// within the `positions` of the model.
 pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> {
     let limit = Settings::read(from, Version::V5, None)?
         .model_max_length()
@@ -196,9 +193,8 @@ pub(crate) fn max_source_tokens(from: &Path, positions: usize) -> Result<usize> 
     Ok(limit.map_or(positions, |limit| positions.min(limit as usize)))
 }
 
-/// What the model was trained to find before every source:
-/// `task_specific_params.summarization.prefix` of config.json, or its `prefix`, as transformers'
-/// summarization pipeline takes it.
+/// The text before every source: `task_specific_params.summarization.prefix` of config.json, or its
+/// `prefix`, as in transformers' summarization pipeline.
 pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String>> {
     let task = || config.get("task_specific_params")?.get("summarization")?.get("prefix");
     let own = || config.get("prefix");
@@ -221,11 +217,12 @@ pub(crate) fn source_prefix(config: &Map<String, Value>) -> Result<Option<String
     Ok(None)
 }
 
-/// The tokenizer of a bundle or checkpoint folder, weights or not, or a `tokenizer.json` itself.
+/// Reads the tokenizer of a bundle or checkpoint folder, which need not have weights, or a
+/// `tokenizer.json`.
 ///
 /// # Errors
 ///
-/// There is none, or one that cannot be read.
+/// The tokenizer is missing, or cannot be read.
 pub(crate) fn open(path: &Path) -> Result<Pipeline> {
     if !path.is_dir() {
         return read_json(path);
@@ -236,13 +233,13 @@ pub(crate) fn open(path: &Path) -> Result<Pipeline> {
             file: "config.json".into(),
             problem: format!("is not a JSON object: {error}"),
         })?,
-        // A bundle has none, and its tokenizer.json is read as it is.
+        // A bundle has no config.json, and its tokenizer.json is used unchanged.
         Err(_) => return read_json(&path.join(TOKENIZER)),
     };
     Ok(read(path, &config)?.pipeline)
 }
 
-/// The tokenizer of the checkpoint in `folder`.
+/// Reads the tokenizer of the checkpoint in `folder`.
 fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
     let version = Version::of(config);
     let json = settings::object(folder, TOKENIZER)?.map(Value::Object);
@@ -297,19 +294,19 @@ fn read(folder: &Path, config: &Map<String, Value>) -> Result<Converted> {
     })
 }
 
-/// The tokenizer of these parts.
+/// Makes a tokenizer of these parts.
 fn build(mut parts: Parts, class: &Class, settings: &Settings) -> Result<Pipeline> {
     if matches!(class.json, Json::Ignored) {
-        // Python finds added tokens in the text as it stands.
+        // Python finds added tokens before the text is normalized.
         parts.added.iter_mut().for_each(|token| token.normalized = false);
     }
     let file = class.files.first().copied().unwrap_or(settings::TOKENIZER_CONFIG);
     parts.build(file, settings)
 }
 
-/// Changes a `tokenizer.json` as the settings say: `PreTrainedTokenizerFast.__init__` of
-/// transformers 4.57 (`tokenization_utils_fast.py`), or `TokenizersBackend.__init__` of 5.24
-/// (`tokenization_utils_tokenizers.py`) where no class of its own reads it.
+/// Applies the settings to a `tokenizer.json`, as `PreTrainedTokenizerFast.__init__` of
+/// transformers 4.57 (`tokenization_utils_fast.py`) does, or `TokenizersBackend.__init__` of 5.24
+/// (`tokenization_utils_tokenizers.py`) for tokenizers without a class of their own.
 fn apply(settings: &Settings, class: Option<Class>, pipeline: &mut Pipeline) -> Result<()> {
     let names = SpecialTokens::new(settings, &[])?;
     let known = pipeline.get_added_tokens_decoder();
@@ -355,9 +352,8 @@ fn read_json(path: &Path) -> Result<Pipeline> {
     Ok(pipeline)
 }
 
-/// Refuses a tokenizer whose pieces go beyond the model's table of `vocab_size` rows. Special
-/// tokens may: those that only pretraining used are left out of some tables (bart-large-cnn's
-/// `<mask>`).
+/// Fails if a tokenizer has pieces beyond the model's table of `vocab_size` rows. Special tokens
+/// may be beyond it, since some tables lack those of pretraining (`<mask>` of bart-large-cnn).
 fn fits(converted: &Converted, vocab_size: usize) -> Result<()> {
     let tokenizer = &converted.pipeline;
     let known = |id: u32| converted.surplus.is_none_or(|surplus| id < surplus.from);

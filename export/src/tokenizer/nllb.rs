@@ -1,10 +1,10 @@
-//! NLLB: `sentencepiece.bpe.model` in fairseq's order, and languages behind it.
+//! NLLB: `sentencepiece.bpe.model` in fairseq's order, followed by the languages.
 //!
 //! Agrees with `NllbTokenizerFast` of transformers 4.57 and `NllbTokenizer` of 5.24
 //! (`models/nllb`), and with `NllbConverter` (`convert_slow_tokenizer.py`) of both. Both make a BPE
-//! model of the `tokenizers` library of the file, whose merges are all ways to put a piece
-//! together. 5.24 takes the languages from the settings alone: without them it would put the
-//! unknown token for the language, which is refused here.
+//! model of the `tokenizers` library, whose merges are all pairs of pieces that form a piece. 5.24
+//! reads the languages from the settings only. Without them it would use the unknown token for the
+//! language, which is an error here.
 
 use serde_json::{Map, Value, json};
 
@@ -30,9 +30,10 @@ pub(super) const NLLB: Class = Class {
     end_token_once: false,
 };
 
-/// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.
+/// Number of the model's pieces (`<unk>`, `<s>`, `</s>`) that fairseq's four special tokens
+/// replace.
 const REPLACED: usize = 3;
-/// Where fairseq's order has the unknown piece.
+/// Id of the unknown piece in fairseq's order.
 const UNKNOWN: usize = 3;
 /// The languages of NLLB-200, in their order.
 const LANGUAGES: &str = include_str!("nllb_languages.txt");
@@ -98,7 +99,7 @@ fn language(settings: &Settings) -> &str {
     settings.text("src_lang").unwrap_or("eng_Latn")
 }
 
-/// The language before the text and the end behind it, or both behind it.
+/// The language before the text and the end token behind it, or both behind it.
 fn post_processor(settings: &Settings) -> Result<PostProcessor> {
     let names = names(settings)?;
     let eos = names.required("eos_token")?;
@@ -111,7 +112,7 @@ fn post_processor(settings: &Settings) -> Result<PostProcessor> {
 
 type Bpe = (Value, Value, Option<Value>, Vec<tokenizers::AddedToken>);
 
-/// 5.x's vocabulary and merges, the normalizer's table, and the pieces that are added tokens.
+/// Vocabulary and merges of 5.x, the normalizer's table, and the pieces that are added tokens.
 fn bpe_of_5(folder: &Folder<'_>, first: &[&str]) -> Result<Bpe> {
     if let Some(json) = folder.json {
         let (vocab, merges) = byte_pairs(folder)?;
@@ -128,7 +129,7 @@ fn bpe_of_5(folder: &Folder<'_>, first: &[&str]) -> Result<Bpe> {
     Ok((json!(vocab), merges, model.charsmap(), model.added_pieces().collect()))
 }
 
-/// Every way to put a piece together from two others, by the piece's place, then by theirs:
+/// All pairs of pieces that form a piece, ordered by the id of that piece, then by theirs:
 /// `generate_merges` of `tokenization_utils_base.py`.
 fn merges(model: &SentencePieceModel) -> Vec<(&str, &str)> {
     let places = places(model.pieces.iter().map(|piece| piece.text.as_str()));

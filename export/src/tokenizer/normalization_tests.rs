@@ -1,4 +1,4 @@
-//! SentencePiece's normalizer on the goldens of `fixtures/make_normalizer_goldens.py`.
+//! Compares SentencePiece's normalizer with the goldens of `fixtures/make_normalizer_goldens.py`.
 
 use std::env;
 use std::fs::File;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokenizers::{NormalizedString, Normalizer};
 
-/// Other goldens, of 10,000 lines: see `make_normalizer_goldens.py --to`.
+/// Variable that names other goldens, of 10,000 lines: see `make_normalizer_goldens.py --to`.
 const OTHER_GOLDENS: &str = "EPITOME_NORMALIZATION_GOLDENS";
 
 #[derive(Deserialize)]
@@ -19,11 +19,11 @@ struct Goldens {
     goldens: Vec<Golden>,
 }
 
-/// What a normalizer makes of the lines.
+/// The expected results of a normalizer.
 #[derive(Deserialize)]
 struct Golden {
     rule: String,
-    /// Absent where it is that of the golden before.
+    /// Absent if it equals that of the previous golden.
     precompiled_charsmap: Value,
     add_dummy_prefix: bool,
     remove_extra_whitespaces: bool,

@@ -1,4 +1,4 @@
-//! PEGASUS: `spiece.model`, moved up by special tokens that only its pretraining used.
+//! PEGASUS: `spiece.model`, whose ids are shifted by special tokens of the pretraining.
 //!
 //! Agrees with `PegasusTokenizerFast` of transformers 4.57 and `PegasusTokenizer` of 5.24
 //! (`models/pegasus`), and with `PegasusConverter` (`convert_slow_tokenizer.py`) of both.
@@ -25,9 +25,9 @@ pub(super) const PEGASUS: Class = Class {
     end_token_once: false,
 };
 
-/// Pieces of the model (`<pad>`, `</s>`) that come before those special tokens.
+/// Number of the model's pieces (`<pad>`, `</s>`) before those special tokens.
 const REPLACED: usize = 2;
-/// Special tokens between the named ones and the pieces.
+/// Number of special tokens between the named ones and the pieces.
 const OFFSET: usize = 103;
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
@@ -98,8 +98,8 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// The masks in the order of the vocabulary: the sentence mask first, as PEGASUS was trained. 5.x
-/// puts the word mask first where the settings name them.
+/// The mask tokens in the order of the vocabulary. The sentence mask is the first, as in PEGASUS's
+/// training. In 5.x the word mask is the first if the settings name them.
 fn masks(
     version: Version,
     folder: &Folder<'_>,
@@ -108,7 +108,7 @@ fn masks(
 ) -> Vec<String> {
     let settings = folder.settings;
     let word_mask = names.text("mask_token");
-    // A slow tokenizer of 4.x, which 5.x would read in the wrong order.
+    // A slow tokenizer of 4.x wrote this, which 5.x would read in the wrong order.
     let first = settings.added_tokens().get(&(REPLACED as u32));
     let is_slow = first.is_some_and(|token| Some(token.content.as_str()) == sentence_mask);
     let masks = match version {

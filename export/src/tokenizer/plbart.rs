@@ -1,4 +1,4 @@
-//! PLBART: `sentencepiece.bpe.model` in fairseq's order, and the languages it writes behind it.
+//! PLBART: `sentencepiece.bpe.model` in fairseq's order, followed by the languages.
 //!
 //! Agrees with `PLBartTokenizer` (`models/plbart/tokenization_plbart.py`) of transformers 4.57 and
 //! 5.24, which runs SentencePiece itself.
@@ -25,12 +25,13 @@ pub(super) const PLBART: Class = Class {
     end_token_once: false,
 };
 
-/// Pieces of the model (`<unk>`, `<s>`, `</s>`) that fairseq's order replaces with its own four.
+/// Number of the model's pieces (`<unk>`, `<s>`, `</s>`) that fairseq's four special tokens
+/// replace.
 const REPLACED: usize = 3;
-/// The unknown token's place in that order.
+/// Id of the unknown token in fairseq's order.
 const UNKNOWN: usize = 3;
 const LANGUAGES: [&str; 7] = ["java", "python", "en_XX", "javascript", "php", "ruby", "go"];
-/// Those of `language_codes` base.
+/// Number of languages of `language_codes` base.
 const BASE: usize = 3;
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {
@@ -90,7 +91,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     let ids = Ids::new(tokens.into_iter().zip(0..).collect(), settings, &added);
     let from = ids.end();
     let (cut, _) = ids.model(&model, from, names.required("unk_token")?)?;
-    // Without a row of its own the mask is found in text, and 5.x has it unknown to the model.
+    // A mask without a row is found in text, and 5.x gives it an id that the model does not have.
     let has_row = base || settings.added_tokens().values().any(|token| token.content == mask);
     let surplus = (folder.version() == Version::V5 && !has_row)
         .then_some(Surplus { from: rows as u32, token: UNKNOWN as u32 });

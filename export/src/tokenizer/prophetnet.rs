@@ -3,8 +3,8 @@
 //! Agrees with `ProphetNetTokenizer` (`models/prophetnet/tokenization_prophetnet.py`) of
 //! transformers 4.57 and 5.24, and with `XLMProphetNetTokenizer`
 //! (`models/deprecated/xlm_prophetnet/tokenization_xlm_prophetnet.py`) of 4.57. Both are written in
-//! Python: the former is BERT's old tokenizer with an end token alone, the latter runs
-//! SentencePiece itself.
+//! Python: the former is BERT's old tokenizer with only an end token, the latter runs SentencePiece
+//! itself.
 
 use serde_json::{Map, Value, json};
 
@@ -47,7 +47,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
         ]),
     )?;
     let mut extra = settings.extra_tokens().unwrap_or_default();
-    // 4.x knows this token by no name.
+    // 4.x has no name for this token.
     if settings.version == Version::V5 && !settings.has("x_sep_token") {
         extra.push(special("[X_SEP]"));
     }
@@ -67,7 +67,7 @@ fn convert(folder: &Folder<'_>) -> Result<Parts> {
     })
 }
 
-/// `BasicTokenizer`, but for the cut at punctuation.
+/// `BasicTokenizer`, without the split at punctuation.
 fn normalizer(settings: &Settings) -> Result<Value> {
     let basic = "do_basic_tokenize";
     if !settings.flag(basic, true)? {
@@ -85,7 +85,7 @@ fn normalizer(settings: &Settings) -> Result<Value> {
         json!({"type": "NFC"}),
     ];
     if lowercase {
-        // The small letter that Python writes at the end of a word.
+        // Python lowercases a final sigma to `ς`.
         steps.push(replace(json!({"Regex": r"(?<=\p{L})Σ(?!\p{L})"}), "ς"));
     }
     steps.push(json!({
@@ -98,7 +98,7 @@ fn normalizer(settings: &Settings) -> Result<Value> {
 
 /// Tokens before the pieces.
 const FIRST: [&str; 4] = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"];
-/// How many of the pieces (`<unk>`, `<s>`, `</s>`) have no row of their own.
+/// Number of pieces (`<unk>`, `<s>`, `</s>`) without a row of their own.
 const REPLACED: usize = 3;
 
 fn convert_xlm(folder: &Folder<'_>) -> Result<Parts> {

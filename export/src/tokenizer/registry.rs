@@ -1,4 +1,4 @@
-//! Which class reads a checkpoint's tokenizer, as transformers' `AutoTokenizer` chooses it
+//! Chooses the class of a checkpoint's tokenizer, as transformers' `AutoTokenizer` does
 //! (`models/auto/tokenization_auto.py`).
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::arch;
 use crate::error::{Error, Result};
 use crate::version::Version;
 
-/// Files that a vocabulary can be in.
+/// Names of vocabulary files.
 pub(crate) const VOCABULARIES: [&str; 13] = [
     "spiece.model",
     "sentencepiece.bpe.model",
@@ -33,7 +33,7 @@ pub(crate) const VOCABULARIES: [&str; 13] = [
     "prophetnet.tokenizer",
 ];
 
-/// Every class that can be converted.
+/// All classes that can be converted.
 const CLASSES: [Class; 23] = [
     albert::ALBERT,
     bartpho::BARTPHO,
@@ -60,14 +60,14 @@ const CLASSES: [Class; 23] = [
     t5::T5,
 ];
 
-/// Makes the tokenizer of summaries, where there is another for them.
+/// Makes the tokenizer of summaries, if it differs.
 type Target = fn(&Folder<'_>) -> Result<Option<Parts>>;
 
-/// The classes that can have another vocabulary for summaries.
+/// Classes that may have a different vocabulary for summaries.
 const TARGETS: [(&str, Target); 2] =
     [("FSMTTokenizer", fsmt::target), ("MarianTokenizer", marian::target)];
 
-/// Makes the tokenizer of summaries, where a class has another for them.
+/// Makes the tokenizer of summaries, if the class has another for them.
 pub(super) fn target(class: &Class, folder: &Folder<'_>) -> Result<Option<Parts>> {
     match TARGETS.iter().find(|(name, _)| class.names.contains(name)) {
         Some((_, convert)) => convert(folder),
@@ -75,13 +75,13 @@ pub(super) fn target(class: &Class, folder: &Folder<'_>) -> Result<Option<Parts>
     }
 }
 
-/// Architectures whose `tokenizer.json` 5.24 reads as it is, whatever class is named.
+/// Architectures whose `tokenizer.json` 5.24 uses unchanged, whatever class is named.
 const AS_IT_IS: [&str; 3] = ["bigbird_pegasus", "pegasus_x", "umt5"];
-/// Names that only say that there is a `tokenizer.json`.
+/// Class names that only say that there is a `tokenizer.json`.
 const NO_CLASS: [&str; 3] = ["PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"];
 
-/// The class that reads the tokenizer, all of whose files are there; none where a `tokenizer.json`
-/// is read as it is.
+/// The class of the tokenizer, whose files all exist; `None` if a `tokenizer.json` is used
+/// unchanged.
 pub(super) fn class(
     folder: &Path,
     config: &Map<String, Value>,
@@ -93,7 +93,7 @@ pub(super) fn class(
         settings.text("tokenizer_class").or_else(|| config.get("tokenizer_class")?.as_str());
     let as_it_is = match named {
         Some(name) => NO_CLASS.contains(&name),
-        // 5.24 knows no class of its own for it.
+        // 5.24 has no class for it.
         None => settings.version == Version::V5 && ["longt5", "t5gemma2"].contains(&model_type),
     };
     let whatever_class = settings.version == Version::V5 && AS_IT_IS.contains(&model_type);

@@ -1,8 +1,8 @@
 //! SentencePiece models: `spiece.model`, `sentencepiece.bpe.model`, `source.spm`.
 //!
 //! The format is `ModelProto` of SentencePiece's `src/sentencepiece_model.proto` (protobuf,
-//! proto2); the fields that say how text is cut and normalized are read here, field for field, and
-//! checked: the file may come from anywhere.
+//! proto2). Only fields for segmentation and normalization are read. They are checked, since the
+//! file may be untrusted.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,11 +16,11 @@ use tokenizers::AddedToken;
 
 use crate::error::{Error, Result};
 
-/// The largest file read: ten times what a vocabulary of 250,000 pieces takes.
+/// Size limit of a file in bytes: ten times that of a vocabulary of 250,000 pieces.
 const MAX_FILE: u64 = 64 << 20;
-/// Most pieces of a model, for the same reason.
+/// Limit of pieces, ten times as well.
 const MAX_PIECES: usize = 1 << 21;
-/// Longest piece in bytes: SentencePiece's own trainer stops at 512 characters.
+/// Limit of a piece in bytes: SentencePiece's trainer stops at 512 characters.
 const MAX_PIECE: usize = 4096;
 
 #[derive(Clone, PartialEq, Message)]
@@ -69,40 +69,40 @@ struct NormalizerSpec {
     escape_whitespaces: Option<bool>,
 }
 
-/// What a piece is: `ModelProto.SentencePiece.Type`.
+/// Type of a piece: `ModelProto.SentencePiece.Type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Found in text.
+    /// It is found in text.
     Normal,
-    /// Stands for what no piece covers.
+    /// It replaces text that no piece covers.
     Unknown,
-    /// Never found in text: `</s>`.
+    /// It is never found in text: `</s>`.
     Control,
-    /// Always found in text, before anything else is cut.
+    /// It is always found in text, before the segmentation.
     UserDefined,
-    /// One byte of a character that no piece covers.
+    /// A byte of a character that no piece covers.
     Byte,
-    /// Not to be found in text.
+    /// It is not used.
     Unused,
 }
 
-/// How text is cut into pieces: `TrainerSpec.ModelType`.
+/// Segmentation algorithm: `TrainerSpec.ModelType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Algorithm {
-    /// The likeliest path through all pieces.
+    /// The most probable segmentation.
     Unigram,
-    /// Merges, best first.
+    /// Merges in the order of their scores.
     Bpe,
 }
 
 /// A piece; its id is its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Piece {
-    /// The text, `▁` for a space.
+    /// Its text, with `▁` for a space.
     pub(super) text: String,
     /// Log-probability (Unigram), or minus the rank of the merge (BPE).
     pub(super) score: f32,
-    /// What it is.
+    /// Its type.
     pub(super) kind: Kind,
 }
 
@@ -111,17 +111,17 @@ pub(super) struct Piece {
 pub(super) struct SentencePieceModel {
     /// The file's name, for errors.
     pub(super) file: String,
-    /// The pieces: none empty, no two alike, one of them the unknown.
+    /// The pieces. None is empty, all differ, and one is the unknown piece.
     pub(super) pieces: Vec<Piece>,
-    /// How text is cut.
+    /// The segmentation algorithm.
     pub(super) algorithm: Algorithm,
-    /// Whether what no piece covers becomes bytes.
+    /// Whether text that no piece covers is split into bytes.
     pub(super) byte_fallback: bool,
-    /// Where the trainer put the unknown piece.
+    /// Id of the unknown piece.
     pub(super) unk_id: usize,
-    /// The unknown piece.
+    /// Text of the unknown piece.
     pub(super) unk_piece: String,
-    /// How text is normalized.
+    /// The normalizer.
     pub(super) normalizer: SentencePieceNormalizer,
 }
 
@@ -130,8 +130,8 @@ impl SentencePieceModel {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no SentencePiece model, contradicts itself, or asks for
-    /// something that no `tokenizer.json` can say.
+    /// The file cannot be read, is not a SentencePiece model, contradicts itself, or uses a feature
+    /// that `tokenizer.json` does not have.
     pub(super) fn read(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
         let io = |source| Error::io(&path, source);
@@ -144,7 +144,7 @@ impl SentencePieceModel {
         Self::parse(name, &bytes)
     }
 
-    /// Reads a model from the bytes of the file `name`.
+    /// Parses the bytes of the file `name`.
     pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
         let proto = ModelProto::decode(bytes)
             .map_err(|error| wrong(name, format!("is not a SentencePiece model: {error}")))?;
@@ -198,7 +198,7 @@ impl SentencePieceModel {
         })
     }
 
-    /// Refuses a model whose first `count` pieces are found in text, where a class replaces them.
+    /// Fails if one of the first `count` pieces, which a class replaces, is found in text.
     pub(super) fn must_begin_with_special(&self, count: usize) -> Result<()> {
         let found = |piece: &&Piece| !matches!(piece.kind, Kind::Control | Kind::Unknown);
         match self.pieces.iter().take(count).find(found) {
@@ -210,13 +210,14 @@ impl SentencePieceModel {
         }
     }
 
-    /// Pieces and scores from the id `first` on, as `tokenizer.json`'s Unigram model lists them.
+    /// Pieces with scores from the id `first` on, in the format of `tokenizer.json`'s Unigram
+    /// model.
     pub(super) fn scored(&self, first: usize) -> impl Iterator<Item = (String, f64)> {
         self.pieces.iter().skip(first).map(|piece| (piece.text.clone(), f64::from(piece.score)))
     }
 
     /// Control and user-defined pieces, as transformers' `SentencePieceExtractor` adds them to a
-    /// tokenizer: both are found in text as they stand, and the former are special.
+    /// tokenizer. Both are found in text, and the former are special.
     pub(super) fn added_pieces(&self) -> impl Iterator<Item = AddedToken> {
         self.pieces
             .iter()
@@ -227,8 +228,8 @@ impl SentencePieceModel {
             })
     }
 
-    /// The table as the normalizer of the `tokenizers` library reads it; none where the model
-    /// changes no character.
+    /// The normalizer's table in the format of the `tokenizers` library; `None` if the model has no
+    /// table.
     pub(super) fn charsmap(&self) -> Option<Value> {
         let mut normalizer = json!(self.normalizer);
         let table = normalizer["precompiled_charsmap"].take();

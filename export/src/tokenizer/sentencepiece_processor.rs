@@ -1,5 +1,5 @@
-//! SentencePiece as it runs itself, for the classes of transformers that leave text to it (Marian,
-//! M2M-100, PLBART, BARTpho), where the others imitate it.
+//! Conversions of the classes of transformers that run SentencePiece itself: Marian, M2M-100,
+//! PLBART and BARTpho. The other classes imitate it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,14 @@ use super::vocabulary::bpe_model;
 use crate::error::Result;
 use crate::version::Version;
 
-/// White space as Python's `strip` and `\s` see it.
+/// White space of Python's `strip` and `\s`.
 pub(super) const BLANK: &str = r"[\s\x1c-\x1f]+";
 
-/// Stands at both ends of an added token that 4.x sets apart: no text has this noncharacter.
+/// Marks both ends of an added token that 4.x separates. No text has this noncharacter.
 const APART: char = '\u{fdd1}';
 
-/// Pieces joined, spaces for `▁`, no mark before language codes, and nothing blank at the ends, as
-/// Python's `strip` sees it. 4.x sets each added token that is not special apart by spaces.
+/// Joins pieces, replaces `▁` with spaces, removes marks before language codes and strips white
+/// space as Python does. 4.x separates added tokens that are not special by spaces.
 pub(super) fn decoder(version: Version, added: &[AddedToken]) -> Value {
     let mut steps = vec![replace(json!({"Regex": "^ "}), "")];
     let apart = added.iter().filter(|token| version == Version::V4 && !token.special);
@@ -41,7 +41,7 @@ pub(super) fn decoder(version: Version, added: &[AddedToken]) -> Value {
     json!({"type": "Sequence", "decoders": steps})
 }
 
-/// A regular expression for this text.
+/// A regular expression that matches this text.
 fn escaped(text: &str) -> String {
     let characters = text.chars().map(|character| match character {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '<' | '>' => character.to_string(),
@@ -51,7 +51,7 @@ fn escaped(text: &str) -> String {
     characters.collect()
 }
 
-/// Refuses kinds of pieces that SentencePiece treats in a way of its own, and no `family` uses.
+/// Fails for types of pieces that SentencePiece treats specially, and that no `family` uses.
 pub(super) fn must_be_plain(model: &SentencePieceModel, family: &str) -> Result<()> {
     let plain = |kind| matches!(kind, Kind::Normal | Kind::Control | Kind::Unknown);
     if model.byte_fallback || !model.pieces.iter().all(|piece| plain(piece.kind)) {
@@ -70,7 +70,7 @@ pub(super) fn normal(model: &SentencePieceModel) -> impl Iterator<Item = (&str, 
         .map(|piece| (piece.text.as_str(), piece.score))
 }
 
-/// Merges, best first: SentencePiece joins any two neighbours that make a piece, by its score.
+/// Merges, best first. SentencePiece joins any two neighbours that form a piece, by its score.
 pub(super) fn merges(model: &SentencePieceModel) -> Result<Vec<(&str, &str)>> {
     let known: BTreeSet<&str> = normal(model).map(|(text, _)| text).collect();
     let mut pieces: Vec<(&str, f32)> = normal(model).collect();
@@ -78,7 +78,8 @@ pub(super) fn merges(model: &SentencePieceModel) -> Result<Vec<(&str, &str)>> {
     let mut merges = Vec::new();
     for (text, _) in pieces {
         for (at, character) in text.char_indices() {
-            // A piece starts from characters: one that is none itself would never be joined here.
+            // Joins begin with single characters. A character that is not a piece would never be
+            // joined.
             if !known.contains(&text[at..at + character.len_utf8()]) {
                 return Err(model.wrong(format!(
                     "has the piece '{text}' and no piece for its '{character}' alone"
@@ -93,19 +94,19 @@ pub(super) fn merges(model: &SentencePieceModel) -> Result<Vec<(&str, &str)>> {
     Ok(merges)
 }
 
-/// Most tokens of a vocabulary whose ids a file names.
+/// Limit of tokens in a vocabulary file.
 const MAX_TOKENS: usize = 1 << 22;
 
-/// A vocabulary of the model's own over SentencePiece's pieces.
+/// The model's vocabulary, with other ids than SentencePiece's pieces have.
 pub(super) struct Ids {
-    /// Every token of the model's table, and its id.
+    /// All tokens of the model's table with their ids.
     tokens: Vec<(String, usize)>,
-    /// Tokens that are found otherwise than by SentencePiece.
+    /// Tokens that are found in text without SentencePiece.
     visible: BTreeSet<String>,
 }
 
 impl Ids {
-    /// These tokens, and those that were added to them under ids of their own.
+    /// A vocabulary of these tokens and of added tokens with their own ids.
     pub(super) fn new(
         mut tokens: Vec<(String, usize)>,
         settings: &Settings,
@@ -122,18 +123,17 @@ impl Ids {
         Self { tokens, visible: added.iter().map(|token| token.content.clone()).collect() }
     }
 
-    /// The id behind all of them.
+    /// The first id behind all tokens.
     pub(super) fn end(&self) -> usize {
         self.tokens.iter().map(|(_, id)| id.saturating_add(1)).max().unwrap_or(0)
     }
 
-    /// The model that cuts text by SentencePiece's pieces, and gives them these ids.
+    /// The model that splits text into SentencePiece's pieces and gives them these ids.
     ///
-    /// One vocabulary of `tokenizer.json` carries both. Tokens that SentencePiece has keep its
-    /// scores. Those that are not visible must never be found in text: they are stored behind a
-    /// space, which text has none of once spaces have become `▁`, and the decoder takes it away.
-    /// Pieces that SentencePiece alone has come last, from the id `from` on, and become the token
-    /// `unknown` ([`Surplus`]).
+    /// One vocabulary of `tokenizer.json` holds both. Tokens that are pieces keep their scores.
+    /// Tokens that must never be found in text are stored with a space before them, since text has
+    /// `▁` in place of spaces; the decoder removes it. Pieces that are not tokens come last, from
+    /// the id `from` on, and become the token `unknown` ([`Surplus`]).
     pub(super) fn model(
         self,
         model: &SentencePieceModel,
@@ -165,7 +165,7 @@ impl Ids {
         let cut = match model.algorithm {
             Algorithm::Unigram => {
                 let size = vocab.iter().map(|(_, id, _)| id + 1).max().unwrap_or(0);
-                // Ids that no token has.
+                // Fills ids that no token has.
                 let mut list: Vec<(String, f64)> =
                     (0..size).map(|id| (format!("  {id}"), 0.0)).collect();
                 for (text, id, score) in vocab {

@@ -1,10 +1,10 @@
-//! What the files beside a vocabulary say: `tokenizer_config.json`, `special_tokens_map.json` and
-//! `added_tokens.json`.
+//! Settings in the files beside a vocabulary: `tokenizer_config.json`, `special_tokens_map.json`
+//! and `added_tokens.json`.
 //!
-//! They are merged as `PreTrainedTokenizerBase._from_pretrained` of transformers 4.57 and 5.24
-//! merges them (`tokenization_utils_base.py`): `added_tokens_decoder` of `tokenizer_config.json`
-//! hides the two other files, which are those of transformers before 4.34, and the added tokens of
-//! `tokenizer.json`; without it `special_tokens_map.json` wins over `tokenizer_config.json`.
+//! They are merged as in `PreTrainedTokenizerBase._from_pretrained` of transformers 4.57 and 5.24
+//! (`tokenization_utils_base.py`). `added_tokens_decoder` of `tokenizer_config.json` hides the two
+//! other files, which transformers wrote before 4.34, and the added tokens of `tokenizer.json`.
+//! Without it `special_tokens_map.json` wins over `tokenizer_config.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,27 +24,27 @@ const ADDED_TOKENS: &str = "added_tokens.json";
 pub(super) const NAMED: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// The list of further special tokens, in 4.x.
+/// Name of the list of further special tokens in 4.x.
 const ADDITIONAL: &str = "additional_special_tokens";
-/// The same list in 5.x.
+/// Name of the same list in 5.x.
 const EXTRA: &str = "extra_special_tokens";
 
 /// The merged settings of a tokenizer.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// The transformers that is followed.
+    /// The version of transformers to agree with.
     pub(super) version: Version,
     fields: Map<String, Value>,
     added: BTreeMap<u32, AddedToken>,
 }
 
 impl Settings {
-    /// Reads the files in `folder`, each of which may be missing, and the added tokens of its
-    /// `tokenizer.json`.
+    /// Reads the files in `folder`, each of which may be missing, and the added tokens of `json`,
+    /// its `tokenizer.json`.
     pub(super) fn read(folder: &Path, version: Version, json: Option<&Value>) -> Result<Self> {
         let fields = object(folder, TOKENIZER_CONFIG)?.unwrap_or_default();
         let mut settings = Self { version, fields, added: BTreeMap::new() };
-        // A null under the old name hides the class's default, too.
+        // A null under the old name also hides the class's default.
         if version == Version::V5
             && settings.extra_is_unset()
             && let Some(extra) = settings.fields.remove(ADDITIONAL)
@@ -78,7 +78,7 @@ impl Settings {
         }
     }
 
-    /// The name of the list of further special tokens.
+    /// Name of the list of further special tokens.
     fn list(&self) -> &'static str {
         match self.version {
             Version::V4 => ADDITIONAL,
@@ -131,7 +131,7 @@ impl Settings {
         Ok(())
     }
 
-    /// A named special token: as the files have it, or `default`; none where they say null.
+    /// A named special token, or `default` if the files do not name it; `None` if it is null.
     pub(super) fn token(
         &self,
         name: &str,
@@ -141,7 +141,7 @@ impl Settings {
             None => default,
             Some(Value::Null) => None,
             Some(value @ Value::String(_)) => match default {
-                // A class that strips around its mask token does so under another name, too.
+                // A class whose mask token strips white space also does so for another name.
                 Some(default) => {
                     content(value).map(|content| AddedToken { content: content.into(), ..default })
                 }
@@ -151,14 +151,14 @@ impl Settings {
                 Some(added_token(value, true).ok_or_else(|| bad(TOKENIZER_CONFIG, name))?)
             }
         };
-        // The list of added tokens knows more about a token than its name does.
+        // The list of added tokens has the token's flags.
         Ok(token.map(|token| {
             let known = self.added.values().find(|known| known.content == token.content);
             AddedToken { special: true, ..known.cloned().unwrap_or(token) }
         }))
     }
 
-    /// Named tokens that are texts only, beside [`NAMED`], which 5.x knows: `something_token`.
+    /// Named tokens beside [`NAMED`] that are strings, `something_token`. Only 5.x knows them.
     pub(super) fn unlisted_tokens(&self) -> Vec<AddedToken> {
         if self.version == Version::V4 {
             return Vec::new();
@@ -170,7 +170,7 @@ impl Settings {
             .collect()
     }
 
-    /// Further special tokens, where the files say anything about them.
+    /// Further special tokens, if the files list them.
     pub(super) fn extra_tokens(&self) -> Option<Vec<AddedToken>> {
         let value = self.fields.get(self.list())?;
         if self.version == Version::V4 && value.is_null() {
@@ -190,12 +190,12 @@ impl Settings {
         &self.added
     }
 
-    /// A setting as it stands; null counts as absent.
+    /// A setting; null counts as absent.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         self.fields.get(name).filter(|value| !value.is_null())
     }
 
-    /// A text, where there is one.
+    /// A string, if it is set.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.fields.get(name).and_then(Value::as_str)
     }
@@ -205,7 +205,7 @@ impl Settings {
         Ok(self.optional_flag(name)?.unwrap_or(default))
     }
 
-    /// A flag, where it is set.
+    /// A flag, if it is set.
     pub(super) fn optional_flag(&self, name: &str) -> Result<Option<bool>> {
         match self.fields.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -230,7 +230,7 @@ impl Settings {
         }
     }
 
-    /// Whether the files name this setting, be it null.
+    /// Whether the files have this setting, even as null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
@@ -241,12 +241,12 @@ impl Settings {
     }
 }
 
-/// A special token of this text, as transformers makes one of a plain string.
+/// A special token as transformers makes it from a string.
 pub(super) fn special(content: impl Into<String>) -> AddedToken {
     AddedToken::from(content.into(), true)
 }
 
-/// Reads an object from `name` in `folder`; none where there is no such file.
+/// Reads an object from `name` in `folder`; `None` if there is no such file.
 pub(super) fn object(folder: &Path, name: &str) -> Result<Option<Map<String, Value>>> {
     let path = folder.join(name);
     if !path.is_file() {
@@ -268,7 +268,7 @@ fn content(token: &Value) -> Option<&str> {
     }
 }
 
-/// A token as a text, or with its flags.
+/// A token that is a string, or an object with flags.
 fn added_token(token: &Value, special: bool) -> Option<AddedToken> {
     let flag = |name, default| token.get(name).and_then(Value::as_bool).unwrap_or(default);
     let special = flag("special", special);

@@ -1,8 +1,8 @@
-//! T5, mT5 and their kin: `spiece.model`, followed by the sentinels `<extra_id_0>` and on.
+//! T5 and mT5: `spiece.model`, followed by the sentinels `<extra_id_0>` and on.
 //!
 //! Agrees with `T5TokenizerFast` of transformers 4.57 and `T5Tokenizer` of 5.24 (`models/t5`), and
-//! with `T5Converter` (`convert_slow_tokenizer.py`) of both. Neither falls back to bytes, though
-//! mT5's model has them; 5.24 cuts by a BPE model's scores as if they were Unigram's.
+//! with `T5Converter` (`convert_slow_tokenizer.py`) of both. Neither uses byte fallback, though
+//! mT5's model has byte pieces. 5.24 treats the scores of a BPE model as Unigram scores.
 
 use serde_json::Value;
 
@@ -24,9 +24,9 @@ pub(super) const T5: Class = Class {
     end_token_once: false,
 };
 
-/// Sentinels, where the settings do not count them.
+/// Default number of sentinels.
 const SENTINELS: usize = 100;
-/// Where transformers expects the unknown piece.
+/// Id of the unknown piece that transformers expects.
 const UNKNOWN: usize = 2;
 
 fn convert(folder: &Folder<'_>) -> Result<Parts> {

@@ -1,4 +1,4 @@
-//! Every family on the goldens in `fixtures/tokenizers`: ids and text as transformers has them.
+//! Compares every family with the goldens in `fixtures/tokenizers`: ids and text of transformers.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,13 +20,14 @@ use super::sentencepiece::SentencePieceModel;
 use super::settings::object;
 use super::{Converted, Notes, Tokenizers, convert, max_source_tokens, read, source_prefix};
 
-/// Another folder of fixtures and goldens, of 10,000 lines: see `make_tokenizer_goldens.py --to`.
+/// Variable that names another folder of fixtures and goldens, of 10,000 lines: see
+/// `make_tokenizer_goldens.py --to`.
 const OTHER_FIXTURES: &str = "EPITOME_TOKENIZER_GOLDENS";
 
-/// Differences shown of each family.
+/// Number of differences that are shown for each family.
 const SHOWN: usize = 6;
 
-/// What transformers answers: on a fixture, and on what it saved of it.
+/// Answers of transformers, for a fixture and for the files that it saved of it.
 #[derive(Deserialize)]
 struct Golden {
     transformers: String,
@@ -34,20 +35,20 @@ struct Golden {
     encoded: usize,
     #[serde(flatten)]
     first: Answers,
-    /// The files that it saved, by name, `tokenizer.json` among them where the class has one.
+    /// The saved files by name, with `tokenizer.json` if the class has one.
     saved: Map<String, Value>,
-    /// What it answers on those, where it is something else.
+    /// The answers for the saved files, if they differ.
     again: Option<Answers>,
 }
 
-/// Ids of the lines and of sequences as a decoder makes them, and the text of each.
+/// Ids of the lines and of random sequences, and the text of each.
 #[derive(Deserialize)]
 struct Answers {
     ids: Vec<Vec<u32>>,
     texts: Vec<String>,
 }
 
-/// How many answers are equal.
+/// Numbers of equal and different answers.
 #[derive(Default)]
 struct Agreement {
     all: usize,
@@ -125,7 +126,7 @@ fn every_class_agrees_with_both_transformers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Ids and texts of a tokenizer, as the runtime reads it, beside those that transformers gives.
+/// Compares ids and texts of a tokenizer in the runtime with those of transformers.
 fn compare(
     label: &str,
     (tokenizer, surplus): &(Tokenizer, Option<Surplus>),
@@ -141,7 +142,7 @@ fn compare(
     }
     let mut decoded = Agreement::default();
     for (ids, text) in answers.ids.iter().zip(&answers.texts) {
-        // The bytes of a replacement character are left out as those are that are no text.
+        // Like invalid bytes, the bytes of a replacement character are left out.
         let text = match golden.tokenizer == "ByT5Tokenizer" {
             true => text.replace('\u{fffd}', ""),
             false => text.clone(),
@@ -151,8 +152,8 @@ fn compare(
     (encoded, decoded)
 }
 
-/// A checkpoint of the transformers that made the golden: the fixture's files, and those that it
-/// saved.
+/// A checkpoint of the version of transformers that made the golden: the fixture's files, or those
+/// that it saved.
 fn checkpoint(name: &str, golden: &Golden, saved: bool) -> tempfile::TempDir {
     let folder = copy(name);
     if saved {
@@ -180,7 +181,7 @@ fn converted(folder: &Path) -> crate::error::Result<(Tokenizer, Option<Surplus>)
     Ok((tokenizer, notes.surplus))
 }
 
-/// Writes the tokenizer of the checkpoint `from`, whose model knows so many tokens, into `to`.
+/// Writes the tokenizer of the checkpoint `from`, whose model has `size` tokens, into `to`.
 fn written(
     from: &Path,
     config: &Map<String, Value>,
@@ -191,7 +192,7 @@ fn written(
     convert(&from, config, to)
 }
 
-/// Every fixture's name, with each version that has a golden of it.
+/// All fixtures by name, with each version that has a golden.
 fn fixtures_and_versions() -> Vec<(String, &'static str)> {
     families()
         .into_iter()
@@ -203,7 +204,7 @@ fn fixtures_and_versions() -> Vec<(String, &'static str)> {
         .collect()
 }
 
-/// Every fixture's name and folder.
+/// Names and folders of all fixtures.
 fn families() -> Vec<(String, PathBuf)> {
     let folders = fs::read_dir(fixtures()).unwrap();
     let mut families: Vec<_> = folders
@@ -215,14 +216,14 @@ fn families() -> Vec<(String, PathBuf)> {
     families
 }
 
-/// What sacremoses makes of lines, and of words.
+/// Results of sacremoses for lines and words.
 #[derive(Deserialize)]
 struct Moses {
     lines: Vec<String>,
     languages: BTreeMap<String, MosesAnswers>,
 }
 
-/// Words of each line, some words in another order, and the text of both.
+/// Words of each line, shuffled words, and the text of both.
 #[derive(Deserialize)]
 struct MosesAnswers {
     words: Vec<Vec<String>>,
@@ -257,7 +258,7 @@ fn words_are_those_of_moses() {
 
 #[test]
 fn a_second_separator_of_prophetnet_is_special_from_5_on_unless_it_is_null() {
-    /// `[X_SEP]` in the vocabulary.
+    /// Id of `[X_SEP]`.
     const SEPARATOR: u32 = 4;
     for (version, settings, expected) in [
         ("4.57.6", json!({}), false),
@@ -279,7 +280,7 @@ fn a_second_separator_of_prophetnet_is_special_from_5_on_unless_it_is_null() {
 
 #[test]
 fn what_is_streamed_begins_the_whole_text() {
-    /// Sequences of each family.
+    /// Number of sequences of each family.
     const SEQUENCES: usize = 120;
     for (name, version) in fixtures_and_versions() {
         let made = tempfile::tempdir().unwrap();
@@ -306,7 +307,7 @@ fn what_is_streamed_begins_the_whole_text() {
     }
 }
 
-/// Random sequences of the pieces that `clean_up_tokenization_spaces` is about.
+/// Random sequences of pieces that `clean_up_tokenization_spaces` affects.
 fn tidied_sequences(tokenizer: &Path) -> Vec<Vec<u32>> {
     let (pipeline, _) = from_json(&fs::read_to_string(tokenizer).unwrap()).unwrap();
     let vocab = pipeline.get_vocab(false);
@@ -315,16 +316,12 @@ fn tidied_sequences(tokenizer: &Path) -> Vec<Vec<u32>> {
         .filter(|(piece, _)| piece.chars().all(|c| " ▁.?!,'nmsvetr".contains(c)))
         .collect();
     pieces.sort();
-    let mut state = 7_u64;
-    let mut random = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33) as usize % below.max(1)
-    };
-    let sequence = |_| (0..12).filter_map(|_| Some(pieces.get(random(pieces.len()))?.1)).collect();
+    let mut random = fastrand::Rng::with_seed(7);
+    let sequence = |_| (0..12).filter_map(|_| Some(random.choice(&pieces)?.1)).collect();
     (0..400).map(sequence).collect()
 }
 
-/// A copy of a fixture's files, to be changed.
+/// A copy of a fixture's files, for changes.
 fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/tokenizers");
@@ -368,8 +365,8 @@ fn a_class_that_is_not_converted_is_named() {
     let message = refusal(folder.path());
     assert!(
         message.starts_with(
-            "the checkpoint has no tokenizer.json, and a SeamlessM4TTokenizer cannot be made from its \
-             sentencepiece.bpe.model, vocab.json"
+            "the checkpoint has no tokenizer.json, and a SeamlessM4TTokenizer cannot be made from \
+             its sentencepiece.bpe.model, vocab.json"
         ),
         "{message}"
     );
@@ -396,7 +393,7 @@ fn what_no_tokenizer_json_can_say_is_refused_by_name() {
         refusal(folder.path()),
         "tokenizer_config.json: field 'do_basic_tokenize' is false, which is not supported"
     );
-    // Without them NLLB's language would be the unknown token.
+    // Without these files NLLB's language would be the unknown token.
     let folder = copy("nllb");
     let config = r#"{"model_type": "m2m_100", "transformers_version": "5.24.0"}"#;
     fs::write(folder.path().join("config.json"), config).unwrap();
@@ -419,7 +416,7 @@ fn added_tokens_must_have_the_ids_they_were_trained_with() {
     );
 }
 
-/// Before 4.34 transformers counted the rows that no token has, and saved no languages.
+/// Before 4.34 transformers counted the rows without tokens, and saved no languages.
 #[test]
 fn an_old_added_token_of_m2m_100_keeps_its_row() {
     let folder = copy("m2m_100");
@@ -481,7 +478,7 @@ fn the_runtime_puts_the_prefix_before_a_document() {
     assert_eq!(tokenizer.encode("The program.").unwrap(), whole);
 }
 
-/// An encoder-decoder may have a tokenizer for each side: the second one writes summaries.
+/// An encoder-decoder may have a tokenizer for each side. The second one is for summaries.
 #[test]
 fn the_decoder_s_tokenizer_writes_summaries() {
     let (from, to) = (fixtures(), tempfile::tempdir().unwrap());
@@ -535,7 +532,7 @@ fn a_tokenizer_of_another_model_is_refused_but_special_tokens_may_lack_a_row() {
     );
 }
 
-/// Damaged models are refused, or work: none of them makes a tokenizer that fails later.
+/// Damaged models give an error, or a tokenizer that works.
 #[test]
 fn damaged_sentencepiece_models_do_no_harm() {
     let folder = copy("t5-tidied");
@@ -557,23 +554,16 @@ fn damaged_sentencepiece_models_do_no_harm() {
     for length in (0..whole.len()).step_by(97) {
         attempt(&whole[..length]);
     }
-    // A generator of its own, so that a failure comes again.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+    let mut random = fastrand::Rng::with_seed(7);
     let rounds = env::var("EPITOME_FUZZ_ROUNDS").map_or(400, |rounds| rounds.parse().unwrap());
     let mut survived = 0;
     for _ in 0..rounds {
         let mut bytes = whole.clone();
-        for _ in 0..=random(3) {
-            // Half of the damage falls on the normalizer's table, at the end.
-            let from = [0, whole.len() - whole.len() / 4][random(2)];
-            let at = from + random(whole.len() - from);
-            bytes[at] ^= 1 << random(8);
+        for _ in 0..=random.usize(..3) {
+            // Half of the damage is in the normalizer's table, at the end.
+            let from = if random.bool() { 0 } else { whole.len() - whole.len() / 4 };
+            let at = random.usize(from..whole.len());
+            bytes[at] ^= 1 << random.u32(..8);
         }
         survived += usize::from(attempt(&bytes));
     }

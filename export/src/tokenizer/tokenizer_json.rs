@@ -1,4 +1,4 @@
-//! From the parts of a tokenizer to the tokenizer.
+//! Builds a tokenizer from its parts.
 
 use epitome_runtime::bundle::Surplus;
 use epitome_runtime::tokenizer::{CLEAN_UP_TOKENIZATION, Pipeline, parts};
@@ -9,42 +9,42 @@ use super::settings::{NAMED, Settings, special};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
-/// The parts of a tokenizer, each as the `tokenizers` library writes it in `tokenizer.json`.
+/// The parts of a tokenizer, in the format of `tokenizer.json`.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// Text to text.
+    /// From text to normalized text.
     pub(super) normalizer: Value,
-    /// Text to words.
+    /// From text to words.
     pub(super) pre_tokenizer: Value,
-    /// Words to tokens.
+    /// From words to tokens.
     pub(super) model: Value,
-    /// Tokens to text.
+    /// From tokens to text.
     pub(super) decoder: Value,
-    /// What is put around the tokens.
+    /// Tokens around the text.
     pub(super) post_processor: PostProcessor,
-    /// Tokens found in text before anything else; those of the model keep their ids, others get
-    /// the next ones.
+    /// Tokens that are found in text first. Those of the model keep their ids, others get the next
+    /// ones.
     pub(super) added: Vec<AddedToken>,
-    /// Pieces that cut text, and have no id of their own in the model.
+    /// Pieces of the segmentation that have no id in the model.
     pub(super) surplus: Option<Surplus>,
 }
 
-/// What is put around the tokens of a text.
+/// Tokens around a text.
 #[derive(Clone, Debug)]
 pub(super) enum PostProcessor {
-    /// These tokens before and after.
+    /// Fixed tokens before and after.
     Tokens {
-        /// Before.
+        /// Tokens before the text.
         before: Vec<String>,
-        /// After.
+        /// Tokens after the text.
         after: Vec<String>,
     },
-    /// What a `tokenizer.json` says.
+    /// The post-processor of a `tokenizer.json`.
     Json(Value),
 }
 
 impl Parts {
-    /// Makes the tokenizer, from the vocabulary in `file`.
+    /// Builds the tokenizer, with the vocabulary in `file`.
     pub(super) fn build(self, file: &str, settings: &Settings) -> Result<Pipeline> {
         let wrong = |error: &dyn std::fmt::Display| Error::Tokenizer {
             file: file.into(),
@@ -58,7 +58,7 @@ impl Parts {
             .with_decoder(parts::decoder(self.decoder).map_err(|e| wrong(&e))?)
             .add_tokens(self.added)
             .map_err(|error| wrong(&error))?;
-        // The model learned these ids: a token that would get another one is read wrongly.
+        // The model was trained with these ids: a token with another one would be wrong.
         for (id, token) in settings.added_tokens() {
             let found = pipeline.token_to_id(&token.content);
             if found != Some(*id) {
@@ -76,19 +76,19 @@ impl Parts {
 }
 
 impl PostProcessor {
-    /// These tokens after the text, none before.
+    /// Tokens after the text, none before.
     pub(super) fn after(tokens: &[&str]) -> Self {
         Self::around(&[], tokens)
     }
 
-    /// These tokens before and after the text.
+    /// Tokens before and after the text.
     pub(super) fn around(before: &[&str], after: &[&str]) -> Self {
         let owned = |tokens: &[&str]| tokens.iter().map(|&token| token.to_owned()).collect();
         Self::Tokens { before: owned(before), after: owned(after) }
     }
 
-    /// What `tokenizer.json` says, where one is read, or else nothing: then 5.x puts the tokens of
-    /// `add_bos_token` and `add_eos_token` around the text.
+    /// The post-processor of `tokenizer.json`, if one is read. Otherwise 5.x adds the tokens of
+    /// `add_bos_token` and `add_eos_token`, and 4.x none.
     pub(super) fn of_json(
         json: Option<&Value>,
         names: &SpecialTokens,
@@ -108,7 +108,7 @@ impl PostProcessor {
         Self::Tokens { before: token(flags[0], "bos_token"), after: token(flags[1], "eos_token") }
     }
 
-    /// Puts it into a tokenizer, which must have its tokens.
+    /// Sets it in a tokenizer, which must have its tokens.
     pub(super) fn put_into(self, pipeline: &mut Pipeline) -> std::result::Result<(), String> {
         let value = match self {
             Self::Tokens { before, after } => template(pipeline, &before, &after)
@@ -120,7 +120,7 @@ impl PostProcessor {
     }
 }
 
-/// A `TemplateProcessing`, or the token that the tokenizer lacks.
+/// A `TemplateProcessing`, or the token that is missing.
 fn template(
     pipeline: &Pipeline,
     before: &[String],
@@ -146,11 +146,11 @@ fn template(
     }))
 }
 
-/// Special tokens by name: those of a class and what the settings make of them.
+/// Special tokens by name: those of a class with the settings applied.
 ///
 /// The order is that in which transformers adds them (`PreTrainedTokenizerFast.__init__` of 4.57 in
 /// `tokenization_utils_fast.py`, `TokenizersBackend.__init__` of 5.24 in
-/// `tokenization_utils_tokenizers.py`): it decides the ids of those that the vocabulary lacks.
+/// `tokenization_utils_tokenizers.py`). It determines the ids of tokens that the vocabulary lacks.
 #[derive(Debug)]
 pub(super) struct SpecialTokens {
     named: Vec<(&'static str, AddedToken)>,
@@ -158,7 +158,7 @@ pub(super) struct SpecialTokens {
 }
 
 impl SpecialTokens {
-    /// The tokens of a class with these `defaults`, which name those it knows.
+    /// The tokens of a class. `defaults` are the names it knows.
     pub(super) fn new(
         settings: &Settings,
         defaults: &[(&'static str, AddedToken)],
@@ -179,7 +179,7 @@ impl SpecialTokens {
         token.map(|(_, token)| token.content.as_str())
     }
 
-    /// The text of a token that the class cannot do without.
+    /// The text of a token that the class requires.
     pub(super) fn required(&self, name: &str) -> Result<&str> {
         self.text(name).ok_or_else(|| Error::Config {
             file: super::settings::TOKENIZER_CONFIG.into(),
@@ -188,10 +188,10 @@ impl SpecialTokens {
         })
     }
 
-    /// Every token to add to a vocabulary that has `own` ones already: those of the settings by id,
-    /// then the named ones, then `extra`.
+    /// All tokens to add to a vocabulary with these `own` tokens: those of the settings by id, then
+    /// the named ones, then `extra`.
     ///
-    /// In 4.x a token's own flags count where the vocabulary has it, in 5.x they are made anew.
+    /// In 4.x the flags of a token in the vocabulary are kept, in 5.x they are reset.
     pub(super) fn to_add(
         &self,
         settings: &Settings,
@@ -205,7 +205,7 @@ impl SpecialTokens {
         let rest: Vec<AddedToken> = self.unlisted.iter().cloned().chain(extra).collect();
         for token in settings.added_tokens().values() {
             let is = |other: &AddedToken| other.content == token.content;
-            // A named token is special, whatever the list says; in 4.x one of the others, too.
+            // A named token is special, whatever the list says. In 4.x the further ones are, too.
             let is_special = named.iter().any(is) || (before_5 && rest.iter().any(is));
             let token = AddedToken { special: token.special || is_special, ..token.clone() };
             match tokens.iter_mut().find(|known| known.content == token.content) {
@@ -216,8 +216,8 @@ impl SpecialTokens {
         let names = named.len();
         for (place, token) in named.into_iter().chain(rest).enumerate() {
             match tokens.iter_mut().find(|known| known.content == token.content) {
-                // 4.x adds a token anew that has flags of its own.
-                // The library goes on to find the one that was there.
+                // 4.x adds a token with other flags again, but the library still finds the first
+                // one.
                 Some(known) if before_5 && token != special(token.content.as_str()) => {
                     *known =
                         AddedToken { normalized: token.normalized && known.normalized, ..token };
@@ -230,25 +230,28 @@ impl SpecialTokens {
     }
 }
 
-/// Defaults of a class: plain special tokens under these names.
+/// Default tokens of a class: plain special tokens with these names.
 pub(super) fn defaults(tokens: &[(&'static str, &str)]) -> Vec<(&'static str, AddedToken)> {
     let plain = |&(name, text): &(&'static str, &str)| (name, special(text));
     tokens.iter().map(plain).collect()
 }
 
-/// The mask token, which takes the blanks before it.
+/// The mask token, which includes white space before it.
 pub(super) fn mask(content: &str, normalized: bool) -> (&'static str, AddedToken) {
     let token = AddedToken { lstrip: true, normalized, ..special(content) };
     ("mask_token", token)
 }
 
-/// The decoder with transformers' `clean_up_tokenization` behind it.
+/// The decoder, followed by transformers' `clean_up_tokenization`.
 pub(super) fn clean_up_spaces(mut decoder: Value) -> Value {
     if decoder["type"] == "Moses" {
         decoder["clean_up_spaces"] = json!(true);
         return decoder;
     }
-    let replace = |(from, to): (&str, &str)| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+    let replace = |(from, to): (&str, &str)| {
+        json!({"type": "Replace", "pattern": {"String": from},
+               "content": to})
+    };
     let mut decoders = vec![decoder, json!({"type": "Fuse"})];
     decoders.extend(CLEAN_UP_TOKENIZATION.map(replace));
     json!({"type": "Sequence", "decoders": decoders})

@@ -1,4 +1,4 @@
-//! Vocabularies: from SentencePiece models, `vocab.json` and `merges.txt`, `vocab.txt`, or from a
+//! Vocabularies of SentencePiece models, `vocab.json` and `merges.txt`, `vocab.txt`, or
 //! `tokenizer.json`.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,9 +17,9 @@ use crate::version::Version;
 
 /// Pieces and their ids.
 pub(super) const VOCAB: &str = "vocab.json";
-/// Pairs of pieces that are joined, best first.
+/// Pairs of pieces to merge, best first.
 pub(super) const MERGES: &str = "merges.txt";
-/// Pieces, one a line; a line's number is its id.
+/// Pieces, one on each line. The number of the line is the id.
 pub(super) const VOCAB_TXT: &str = "vocab.txt";
 
 /// A SentencePiece vocabulary in the order of a class.
@@ -27,17 +27,17 @@ pub(super) const VOCAB_TXT: &str = "vocab.txt";
 pub(super) struct Pieces {
     /// Pieces by id, with their scores.
     pub(super) list: Vec<(String, f64)>,
-    /// The normalizer's table, as `tokenizer.json` has it.
+    /// The normalizer's table in the format of `tokenizer.json`.
     pub(super) charsmap: Option<Value>,
-    /// Control and user-defined pieces, where the vocabulary is a SentencePiece model's.
+    /// Control and user-defined pieces, if the vocabulary is that of a SentencePiece model.
     pub(super) added: Vec<AddedToken>,
-    /// The SentencePiece model, where the vocabulary is one's.
+    /// The SentencePiece model, if the vocabulary is that of one.
     model: Option<SentencePieceModel>,
 }
 
 impl Pieces {
-    /// The vocabulary of the `tokenizer.json` in `folder`, where its vocabulary is taken, else that
-    /// of the SentencePiece model in `file`, put in the order of its class.
+    /// Reads the vocabulary of the `tokenizer.json` in `folder`, if that is used, or else of the
+    /// SentencePiece model in `file`, in the order of the class.
     pub(super) fn read(
         folder: &Folder<'_>,
         file: &str,
@@ -60,7 +60,8 @@ impl Pieces {
         })
     }
 
-    /// The model of the `tokenizers` library: Unigram; in 4.x BPE where the SentencePiece model is.
+    /// The model of the `tokenizers` library: Unigram, or BPE in 4.x if the SentencePiece model is
+    /// BPE.
     pub(super) fn model(&self, version: Version, unknown: usize) -> Result<Value> {
         let bpe = self
             .model
@@ -81,20 +82,20 @@ impl Pieces {
         Ok(bpe_model(json!(vocab), unknown, json!(self.merges(model))))
     }
 
-    /// Where the SentencePiece model has its unknown piece, or where `place` says.
+    /// Id of the unknown piece: that of the SentencePiece model, or `place`.
     pub(super) fn unknown(&self, version: Version, place: usize) -> usize {
         let model = self.model.as_ref().filter(|_| version == Version::V4);
         model.map_or(place, |model| model.unk_id)
     }
 
-    /// Every way to put a piece together from two of the model's, best score first: 4.x's
-    /// `generate_merges` with scores.
+    /// All pairs of pieces that form a piece, best score first: `generate_merges` of 4.x with
+    /// scores.
     fn merges<'a>(&'a self, model: &'a SentencePieceModel) -> Vec<(&'a str, &'a str)> {
         let places = places(model.pieces.iter().map(|piece| piece.text.as_str()));
         let mut scores: Vec<(&str, f64)> = Vec::new();
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for (piece, score) in &self.list {
-            // As in a dictionary, the last score counts at the first place.
+            // As in a Python dictionary, the last score counts at the first position.
             match seen.get(piece.as_str()) {
                 Some(&at) => scores[at].1 = *score,
                 None => {
@@ -119,7 +120,7 @@ impl Pieces {
     }
 }
 
-/// A BPE model over SentencePiece's pieces: neighbours that no piece covers are one unknown token.
+/// A BPE model of SentencePiece's pieces. Neighbours that no piece covers become one unknown token.
 pub(super) fn bpe_model(vocab: Value, unknown: &str, merges: Value) -> Value {
     json!({
         "type": "BPE", "dropout": null, "unk_token": unknown,
@@ -129,12 +130,12 @@ pub(super) fn bpe_model(vocab: Value, unknown: &str, merges: Value) -> Value {
     })
 }
 
-/// The place of each piece; the last one where a piece occurs twice.
+/// The id of each piece; the last one if a piece occurs twice.
 pub(super) fn places<'a>(pieces: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
     pieces.enumerate().map(|(place, piece)| (piece, place)).collect()
 }
 
-/// The ways to put a piece together from two others, by their places.
+/// The pairs of pieces that form a piece, by id.
 pub(super) fn ways<'a>(
     piece: &'a str,
     places: &HashMap<&str, usize>,
@@ -149,8 +150,8 @@ pub(super) fn ways<'a>(
     ways.into_iter().map(|(_, way)| way)
 }
 
-/// The vocabulary and merges of a byte-level BPE: from `tokenizer.json` where its vocabulary is
-/// taken, else from `vocab.json` and `merges.txt`.
+/// Vocabulary and merges of a byte-level BPE: from `tokenizer.json` if that is used, or else from
+/// `vocab.json` and `merges.txt`.
 pub(super) fn byte_pairs(folder: &Folder<'_>) -> Result<(Value, Value)> {
     match folder.json.map(|json| &json["model"]) {
         Some(model) if model["vocab"].is_object() && model["merges"].is_array() => {
@@ -164,8 +165,8 @@ pub(super) fn byte_pairs(folder: &Folder<'_>) -> Result<(Value, Value)> {
     }
 }
 
-/// The vocabulary of a WordPiece model: from `tokenizer.json` where its vocabulary is taken, else
-/// from `vocab.txt`.
+/// Vocabulary of a WordPiece model: from `tokenizer.json` if that is used, or else from
+/// `vocab.txt`.
 pub(super) fn words(folder: &Folder<'_>) -> Result<Value> {
     if let Some(json) = folder.json {
         return match &json["model"]["vocab"] {
@@ -180,14 +181,14 @@ pub(super) fn words(folder: &Folder<'_>) -> Result<Value> {
     Ok(json!(words_of_lines(folder.path, VOCAB_TXT, word)?))
 }
 
-/// The words in the lines of a file, each with the number of its line.
+/// The words in the lines of a file, each with its line number.
 pub(super) fn words_of_lines(
     folder: &Path,
     name: &str,
     word: fn(&str) -> &str,
 ) -> Result<Map<String, Value>> {
     let text = read_text(folder, name)?;
-    // The last line counts where a word comes twice.
+    // If a word occurs twice, the last line counts.
     Ok(text.lines().enumerate().map(|(id, line)| (word(line).to_owned(), json!(id))).collect())
 }
 
@@ -207,7 +208,7 @@ pub(super) fn charsmap(json: &Value) -> Option<Value> {
     steps.iter().find(|step| step["type"] == "Precompiled").cloned()
 }
 
-/// Reads a vocabulary: an object of pieces and ids, no id twice.
+/// Reads a vocabulary: an object of pieces with distinct ids.
 pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>> {
     let wrong = |problem: String| Error::Tokenizer { file: name.into(), problem };
     let vocab = object(folder, name)?.ok_or_else(|| wrong("is missing".into()))?;
@@ -223,8 +224,8 @@ pub(super) fn vocabulary(folder: &Path, name: &str) -> Result<Map<String, Value>
     Ok(vocab)
 }
 
-/// Gives ids from `from` on to the symbols that merges go through and `vocab` lacks: they become
-/// the token `unknown`.
+/// Adds the symbols that merges need and `vocab` lacks, with ids from `from` on. They become the
+/// token `unknown`.
 pub(super) fn add_symbols_of_merges(
     vocab: &mut Map<String, Value>,
     merges: &[(String, String)],
@@ -242,7 +243,7 @@ pub(super) fn add_symbols_of_merges(
     surplus
 }
 
-/// Reads the merges, best first: two pieces a line, after a first line that names the version.
+/// Reads the merges, best first: two pieces on each line, after a first line with the version.
 pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
     read_text(folder, MERGES)?
         .lines()
@@ -251,7 +252,7 @@ pub(super) fn merges(folder: &Path) -> Result<Vec<(String, String)>> {
         .map(|(number, line)| {
             line.split_once(' ')
                 .map(|(left, right)| (left, right.split_once(' ').unwrap_or((right, ""))))
-                // FSMT's have a count behind the two pieces.
+                // FSMT's lines have a count behind the two pieces.
                 .filter(|(_, (_, count))| count.bytes().all(|digit| digit.is_ascii_digit()))
                 .map(|(left, (right, _))| (left, right))
                 .map(|(left, right)| (left.to_owned(), right.to_owned()))

@@ -1,4 +1,4 @@
-//! The files of one commit in the cache: what is there, what broke off, what arrives.
+//! Files of one commit in the cache: complete, partial and new ones.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,17 +15,17 @@ use super::client::{Answer, Client, Wanted, not_the_hub};
 use super::disk::{in_cache, write};
 use crate::error::{Error, Result};
 
-/// Bytes that are read at a time.
+/// Size of a read in bytes.
 const CHUNK: usize = 256 << 10;
-/// How often in a row a file may break off without a byte of it having arrived.
+/// Limit of consecutive attempts without progress.
 const MAX_TRIES: u32 = 5;
-/// The wait before the second try; each further one is twice as long.
+/// Delay before the second attempt. It doubles for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// How often the user's Ctrl-C is looked for while waiting.
+/// Interval of checks for cancellation while waiting.
 const TICK: Duration = Duration::from_millis(50);
-/// Hexadecimal digits of a SHA-256, which names the blobs of large files.
+/// Number of hexadecimal digits of a SHA-256, the name of the blob of a large file.
 const SHA256_DIGITS: usize = 64;
-/// Says to backup programs that what is here can be fetched again: <https://bford.info/cachedir/>.
+/// Tells backup programs that this folder is a cache: <https://bford.info/cachedir/>.
 const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
                          # A cache of models of the Hugging Face hub.\n";
 
@@ -38,9 +38,9 @@ pub(super) struct Repository<'h> {
     folder: PathBuf,
 }
 
-/// What the hub says about a file.
+/// The hub's description of a file.
 struct Description {
-    /// Names the blob.
+    /// Name of the blob.
     etag: String,
     size: u64,
 }
@@ -55,7 +55,7 @@ impl<'h> Repository<'h> {
         Self { client, cache, id, commit, folder: cache.folder(id) }
     }
 
-    /// The folder of the model in the cache, made where it is not there yet.
+    /// The model's folder in the cache, created if necessary.
     pub(super) fn folder(&self) -> Result<PathBuf> {
         make(&self.folder)?;
         let tag = self.cache.root().join("CACHEDIR.TAG");
@@ -75,7 +75,7 @@ impl<'h> Repository<'h> {
         self.snapshot().join(name).is_file()
     }
 
-    /// Notes which commit a branch or tag is now.
+    /// Stores the commit of a branch or tag.
     pub(super) fn remember(&self, revision: &str) -> Result<()> {
         let path = self.folder.join("refs").join(revision);
         let known = || fs::read_to_string(&path).is_ok_and(|commit| commit == self.commit);
@@ -85,7 +85,7 @@ impl<'h> Repository<'h> {
         }
     }
 
-    /// Fetches a file, unless it is there. `listed` is its size as the list of files has it.
+    /// Fetches a file that is missing. `listed` is its size in the list of files.
     pub(super) fn fetch(&self, name: &str, listed: u64, progress: &dyn Progress) -> Result<()> {
         if self.has(name) {
             return Ok(());
@@ -122,14 +122,14 @@ impl<'h> Repository<'h> {
             Some(size) => size
                 .parse()
                 .map_err(|_| not_the_hub(url, "the size of a file is no count of bytes"))?,
-            // Where nothing says it, an empty file would pass for any other.
+            // Without a size, an empty file could not be told from an error.
             None if listed == 0 => return Err(not_the_hub(url, "a file has no size")),
             None => listed,
         };
         Ok(Description { etag, size })
     }
 
-    /// The lock of a blob, which the Python library takes as well.
+    /// Takes the lock of a blob, which the Python library also uses.
     fn lock(&self, etag: &str, progress: &dyn Progress) -> Result<File> {
         let name = self.folder.file_name().unwrap_or_default();
         let folder = self.cache.root().join(".locks").join(name);
@@ -141,7 +141,7 @@ impl<'h> Repository<'h> {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                // Some file systems have no locks.
+                // Some file systems do not support locks.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                     return Ok(file);
                 }
@@ -156,12 +156,12 @@ impl<'h> Repository<'h> {
         }
     }
 
-    /// Makes the blob a file of the commit.
+    /// Links the blob into the folder of the commit.
     fn link(&self, name: &str, blob: &Path) -> Result<()> {
         let path = self.snapshot().join(name);
         make(path.parent().unwrap_or(&path))?;
         let io = |error| in_cache(&path, error);
-        // What is there leads nowhere, or `has` had found it.
+        // An existing link is broken, or `has` had found the file.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
@@ -173,13 +173,13 @@ impl<'h> Repository<'h> {
             let target = Path::new(&"../".repeat(depth)).join("blobs").join(etag);
             std::os::unix::fs::symlink(target, &path).map_err(io)
         }
-        // Links that lead elsewhere are for administrators there.
+        // On Windows only administrators may create symbolic links.
         #[cfg(not(unix))]
         fs::hard_link(blob, &path).or_else(|_| fs::copy(blob, &path).map(drop)).map_err(io)
     }
 }
 
-/// A file on its way.
+/// A download of a file.
 struct Download<'r> {
     repository: &'r Repository<'r>,
     name: &'r str,
@@ -188,7 +188,7 @@ struct Download<'r> {
 }
 
 impl Download<'_> {
-    /// Fetches what is missing of the file at `path`, as often as it breaks off, and checks it.
+    /// Downloads the rest of the file at `path`, resumes it when it breaks off, and verifies it.
     fn run(&self, path: &Path, progress: &dyn Progress) -> Result<()> {
         let io = |error| in_cache(path, error);
         let open = File::options().create(true).read(true).write(true).truncate(false).open(path);
@@ -218,13 +218,13 @@ impl Download<'_> {
         self.check(path)
     }
 
-    /// Appends what arrives on one connection. An error that is [`Error::Io`] is one of the disk.
+    /// Appends the data of one connection. [`Error::Io`] is an error of the disk.
     fn receive(&self, file: &mut File, have: &mut u64, progress: &dyn Progress) -> Result<()> {
         let disk = |source| Error::Io { path: PathBuf::new(), source };
         let Repository { client, id, .. } = self.repository;
         let answer = client.get(id, self.url, Wanted::From(*have))?;
         if *have > 0 && !continues(&answer, *have) {
-            // It was not asked for the rest, or has none: from the beginning again.
+            // The answer is not the rest of the file: begins again.
             *have = restart(file).map_err(disk)?;
             if answer.response.status() != StatusCode::OK {
                 return Ok(());
@@ -256,7 +256,7 @@ impl Download<'_> {
         }
     }
 
-    /// Compares the digest, where the name of the blob is one.
+    /// Verifies the digest, if the name of the blob is one.
     fn check(&self, path: &Path) -> Result<()> {
         let etag = &self.file.etag;
         let is_sha256 =
@@ -268,7 +268,7 @@ impl Download<'_> {
         if found.eq_ignore_ascii_case(etag) {
             return Ok(());
         }
-        // Nothing of it is worth resuming.
+        // The file is damaged, so that it must not be resumed.
         fs::remove_file(path).map_err(|error| in_cache(path, error))?;
         Err(self.damaged(format!("its SHA-256 is {found}, and the hub says {etag}")))
     }
@@ -278,7 +278,7 @@ impl Download<'_> {
     }
 }
 
-/// Whether an answer is the rest of a file from this byte on.
+/// Whether an answer is the rest of a file from the byte `from` on.
 fn continues(answer: &Answer, from: u64) -> bool {
     let start = answer.header("content-range").and_then(|range| {
         let range = range.strip_prefix("bytes ")?;
@@ -292,7 +292,7 @@ fn restart(file: &mut File) -> io::Result<u64> {
     file.seek(SeekFrom::Start(0))
 }
 
-/// Waits, unless the user asks to stop.
+/// Waits, unless the user cancels.
 fn wait(time: Duration, progress: &dyn Progress) -> Result<()> {
     let mut left = time;
     loop {

@@ -1,4 +1,4 @@
-//! Requests to the hub, and what its answers and refusals mean.
+//! Requests to the hub, and its answers and errors.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,18 +14,18 @@ use super::listing::Listing;
 use crate::error::{Error, Result};
 use crate::settings::{HUB, Settings, Token};
 
-/// The most redirects of one request.
+/// Limit of redirects of one request.
 const MAX_REDIRECTS: usize = 10;
-/// The longest description of a model that is read.
+/// Limit in bytes of the description of a model.
 const MAX_DESCRIPTION: u64 = 32 << 20;
-/// The longest message of the hub that is shown.
+/// Limit of the hub's error messages.
 const MAX_MESSAGE: usize = 300;
-/// Time to connect.
+/// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Time without a byte after which a connection counts as broken.
+/// Timeout of a connection without data.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// Speaks with the hub.
+/// A client of the hub.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     agent: Agent,
@@ -33,24 +33,24 @@ pub(super) struct Client {
     token: Option<Token>,
 }
 
-/// What is wanted of an address.
+/// The part of a file that a request asks for.
 #[derive(Clone, Copy)]
 pub(super) enum Wanted {
-    /// What the hub says about a file, and not where it lies.
+    /// The description of a file, without its contents.
     Description,
-    /// The bytes from this one on.
+    /// The contents from this byte on.
     From(u64),
 }
 
 /// An answer, after redirects.
 pub(super) struct Answer {
-    /// Where it came from in the end.
+    /// The final address.
     pub(super) url: String,
     pub(super) response: Response<Body>,
 }
 
 impl Answer {
-    /// A header, where it is plain text.
+    /// A header, if it is plain text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(self.response.headers(), name)
     }
@@ -60,14 +60,14 @@ impl Client {
     pub(super) fn new(settings: &Settings) -> Result<Self> {
         let builder = Agent::config_builder()
             .http_status_as_error(false)
-            // Redirects are followed here, so that the token goes to the hub alone.
+            // Redirects are followed here, so that only the hub receives the token.
             .max_redirects(0)
             .accept_encoding("identity")
             .user_agent(concat!("epitome/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT))
             .timeout_per_read(Some(STALLED))
             .timeout_per_write(Some(STALLED));
-        // Reading the certificates of the system takes a while.
+        // Reading the system's certificates takes time.
         let builder = match settings.endpoint.starts_with("https://") {
             true => builder.tls_config(tls()?),
             false => builder,
@@ -76,7 +76,7 @@ impl Client {
         Ok(Self { agent, endpoint: settings.endpoint.clone(), token: settings.token.clone() })
     }
 
-    /// Asks for anything, and takes any answer of the hub's.
+    /// Sends any request, and accepts any answer of the hub.
     pub(super) fn ping(&self) -> Result<Duration> {
         let start = Instant::now();
         let url = format!("{}/api/models?limit=1", self.endpoint);
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// What the hub says about a model.
+    /// The hub's description of a model.
     pub(super) fn list(&self, id: &ModelId) -> Result<Listing> {
         let revision = id.revision().replace('/', "%2F");
         let endpoint = &self.endpoint;
@@ -109,7 +109,7 @@ impl Client {
         Listing::read(id, &answer.url, &value)
     }
 
-    /// The host, for messages.
+    /// The host of the hub, for messages.
     pub(super) fn host(&self) -> String {
         site(&self.endpoint).to_owned()
     }
@@ -119,11 +119,11 @@ impl Client {
         format!("{}/{}/resolve/{commit}/{name}", self.endpoint, id.name())
     }
 
-    /// An answer that is no error, after redirects.
+    /// Sends a request, follows redirects, and fails if the answer is an error.
     pub(super) fn get(&self, id: &ModelId, url: &str, wanted: Wanted) -> Result<Answer> {
         let answer = self.ask(url, wanted)?;
         let status = answer.response.status();
-        // A description may be that of a redirect to where the file lies.
+        // The description of a file may be in a redirect to its location.
         let redirect = matches!(wanted, Wanted::Description) && status.is_redirection();
         match status.is_success() || redirect || status == StatusCode::RANGE_NOT_SATISFIABLE {
             true => Ok(answer),
@@ -131,7 +131,7 @@ impl Client {
         }
     }
 
-    /// Any answer, after redirects.
+    /// Sends a request, and follows redirects.
     fn ask(&self, url: &str, wanted: Wanted) -> Result<Answer> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
@@ -177,7 +177,7 @@ impl Client {
         })
     }
 
-    /// What an answer says that is an error.
+    /// The error of an answer.
     fn refusal(&self, answer: &Answer, id: Option<&ModelId>) -> Error {
         let status = answer.response.status();
         let code = answer.header("x-error-code").unwrap_or_default();
@@ -216,7 +216,7 @@ impl Client {
     }
 }
 
-/// TLS with the certificates that this machine trusts, those of `SSL_CERT_FILE` among them.
+/// TLS with the certificates of this machine, including those of `SSL_CERT_FILE`.
 fn tls() -> Result<TlsConfig> {
     let found = rustls_native_certs::load_native_certs();
     let certificates: Vec<_> = found
@@ -250,7 +250,7 @@ fn site(url: &str) -> &str {
     &url[..end]
 }
 
-/// A text of another's, fit for a line.
+/// Shortens a foreign text to one line.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE).collect()
 }

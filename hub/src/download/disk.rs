@@ -1,4 +1,4 @@
-//! Files of the cache.
+//! Writes files of the cache.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Names the folder of the cache.
+/// The variable that names the folder of the cache.
 const VARIABLE: &str = "HF_HOME";
 
 /// Writes a small file.

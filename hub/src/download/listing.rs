@@ -1,4 +1,4 @@
-//! What the hub says about a model: its commit, its files, its licence.
+//! The hub's description of a model: its commit, its files, its license.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::license::License;
 
-/// The longest name of a file that is shown.
+/// Limit of a file name in messages.
 const SHOWN: usize = 80;
 
 /// A model at one commit.
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) commit: String,
-    /// The size of each file by its path.
+    /// The size of each file by path.
     pub(super) files: BTreeMap<String, u64>,
     pub(super) license: Option<License>,
 }
@@ -41,7 +41,7 @@ impl Listing {
             if leads_elsewhere(name) {
                 return Err(refused("its path leads out of the model's folder"));
             }
-            // A conversion reads files with plain names alone.
+            // A conversion only reads files with plain names.
             if is_plain(name) {
                 let size = match &sibling["size"] {
                     Value::Null => 0,

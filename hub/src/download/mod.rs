@@ -1,8 +1,8 @@
-//! Fetching the files of a checkpoint that a conversion reads into the cache of the hub, in the
-//! layout of its Python library, so that either finds what the other fetched.
+//! Downloads the files of a checkpoint that a conversion reads into the cache of the hub. The
+//! layout is that of the hub's Python library, so that both share files.
 //!
-//! A file is a blob, named by its `ETag`, and a link to it in the folder of the commit. A blob that
-//! broke off stays as `ETAG.incomplete`, and the next try asks for the rest of it.
+//! A file is a blob, named by its `ETag`, and a link to it in the folder of the commit. A partial
+//! blob is kept as `ETAG.incomplete`, and the next attempt resumes it.
 
 mod blob;
 mod client;
@@ -29,13 +29,13 @@ use listing::Listing;
 
 pub use origin::HubModel;
 
-/// The configuration, which is looked at before the weights are fetched.
+/// The configuration, which is checked before the weights are fetched.
 const CONFIG: &str = "config.json";
-/// How the index of a model in shards ends.
+/// Suffix of the index of a model in shards.
 const INDEX: &str = ".index.json";
-/// Files with the text of a licence.
+/// Files with the text of a license.
 const LICENSES: [&str; 4] = ["LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE"];
-/// The longest such file that is fetched.
+/// Size limit of a license file in bytes.
 const MAX_LICENSE: u64 = 1 << 20;
 
 /// The hub, or a mirror of it.
@@ -50,14 +50,14 @@ pub struct Hub {
 pub struct Fetched {
     /// The folder of its files.
     pub folder: PathBuf,
-    /// The commit that they are of.
+    /// The commit of the files.
     pub commit: String,
-    /// What the hub says about its licence; none where it says nothing, or was not asked.
+    /// The license that the hub states; `None` if it states none, or was not asked.
     pub license: Option<License>,
 }
 
 impl Fetched {
-    /// The file with the text of the licence, where the model has one.
+    /// The file with the text of the license, if the model has one.
     pub fn license_text(&self) -> Option<PathBuf> {
         let paths = LICENSES.iter().map(|name| self.folder.join(name));
         paths.into_iter().find(|path| path.is_file())
@@ -65,45 +65,45 @@ impl Fetched {
 }
 
 impl Hub {
-    /// The hub as the environment describes it.
+    /// The hub with the settings of the environment.
     ///
     /// # Errors
     ///
-    /// What is wrong with the environment's variables, or with the certificates of this machine.
+    /// The environment's variables or the certificates of this machine are wrong.
     pub fn from_env() -> Result<Self> {
         Self::new(Settings::from_env()?)
     }
 
-    /// The hub as these settings describe it.
+    /// The hub with these settings.
     ///
     /// # Errors
     ///
-    /// What is wrong with the certificates of this machine.
+    /// The certificates of this machine are wrong.
     pub fn new(settings: Settings) -> Result<Self> {
         let client = Client::new(&settings)?;
         Ok(Self { settings, client })
     }
 
-    /// How the hub is reached.
+    /// The settings of the hub.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Asks whether the hub answers, and how long that took, for a report.
+    /// Measures the time of an answer of the hub, for a report.
     ///
     /// # Errors
     ///
-    /// Why it does not.
+    /// The hub does not answer.
     pub fn ping(&self) -> Result<std::time::Duration> {
         self.client.ping()
     }
 
-    /// Fetches what is missing in the cache of the files that a conversion reads. Offline, or where
-    /// the hub cannot be reached, the cache has to do.
+    /// Fetches the files that a conversion reads and the cache lacks. Offline, or if the hub cannot
+    /// be reached, the cache must have all of them.
     ///
     /// # Errors
     ///
-    /// Why the model cannot be had.
+    /// The model is not available.
     pub fn fetch(&self, id: &ModelId, progress: &dyn Progress) -> Result<Fetched> {
         if self.settings.offline {
             let offline = || Error::Offline {
@@ -112,7 +112,7 @@ impl Hub {
             };
             return self.cached(id).ok_or_else(offline);
         }
-        // A commit never changes.
+        // The files of a commit never change.
         if let Some(cached) = self.cached(id).filter(|cached| cached.commit == id.revision()) {
             return Ok(cached);
         }
@@ -130,7 +130,7 @@ impl Hub {
         }
     }
 
-    /// The model, where the cache has all that a conversion reads.
+    /// The model, if the cache has all files that a conversion reads.
     fn cached(&self, id: &ModelId) -> Option<Fetched> {
         let folder = self.settings.cache.find(id)?;
         let mut files = BTreeMap::new();
@@ -155,7 +155,7 @@ impl Hub {
         let mut read = files_read(Path::new(id.name()), &files)?;
         let small = |name: &&&str| files.get(**name).is_some_and(|size| *size <= MAX_LICENSE);
         read.extend(LICENSES.iter().filter(small));
-        // The small ones first: they tell whether the large ones are of any use.
+        // Small files come first: they show whether the large ones are needed.
         read.sort_by_key(|name| (*name != CONFIG, files[*name], *name));
         let repository = Repository::new(&self.client, &self.settings.cache, id, &commit);
         let missing = read.iter().filter(|name| !repository.has(name)).map(|name| files[*name]);
@@ -184,7 +184,7 @@ impl Hub {
     }
 }
 
-/// The shards that an index of a model names, by their paths below `folder`.
+/// The shards in an index of a model, by their paths below `folder`.
 fn shards(folder: &Path, index: &str) -> Vec<String> {
     let text = fs::read(folder.join(index)).unwrap_or_default();
     let index_of: Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -193,7 +193,7 @@ fn shards(folder: &Path, index: &str) -> Vec<String> {
     shards.filter_map(|shard| Some(format!("{beside}{}", shard.as_str()?))).collect()
 }
 
-/// Room on the disk of a folder; unknown where the system does not say.
+/// Free space on the disk of a folder; `None` if it is unknown.
 fn free_room(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
@@ -211,7 +211,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.0} MB", (bytes as f64 / 1e6).ceil())
 }
 
-/// The sizes of the files below a folder, one folder deep, by their paths there.
+/// Sizes of the files below a folder, one folder deep, by path.
 fn list(folder: &Path, inside: &str, files: &mut BTreeMap<String, u64>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };

@@ -1,4 +1,4 @@
-//! A model of the hub, to be opened and exported like one on the disk.
+//! A model of the hub as an origin for the export.
 
 use std::path::Path;
 
@@ -9,19 +9,19 @@ use epitome_runtime::Progress;
 
 use super::{CONFIG, Fetched, Hub};
 
-/// How PEFT describes an adapter.
+/// Configuration of a PEFT adapter.
 const ADAPTER_CONFIG: &str = "adapter_config.json";
-/// Digits of a commit that tell it from others.
+/// Number of digits of a shortened commit.
 const DIGITS: usize = 12;
 
-/// A model by its name, fetched when it is opened.
+/// A model of the hub, which is fetched when it is opened.
 #[derive(Clone, Debug)]
 pub struct HubModel {
     /// The hub.
     pub hub: Hub,
     /// The model.
     pub id: ModelId,
-    /// Whether the base of an adapter is fetched as well, where the adapter names it.
+    /// Whether the base of an adapter is fetched too, if the adapter names it.
     pub with_base: bool,
 }
 
@@ -33,7 +33,7 @@ impl Origin for HubModel {
 }
 
 impl HubModel {
-    /// Opens what was fetched already.
+    /// Opens a model that was fetched.
     pub fn open_fetched(
         &self,
         fetched: &Fetched,

@@ -1,8 +1,7 @@
-//! The exported models of this machine, each under its name.
+//! The exported models of this machine, by name.
 //!
-//! `models/OWNER--NAME/bundle/` is the bundle, and `model.json` beside it the [`Record`] of where
-//! it came from; `LICENSE` is the text of its licence. `default` holds the name of the model that
-//! is taken where none is named.
+//! `models/OWNER--NAME/bundle/` is the bundle, and `model.json` beside it the [`Record`] of its
+//! origin. `LICENSE` is the text of the license. `default` holds the name of the default model.
 
 mod record;
 
@@ -19,21 +18,21 @@ pub use record::Record;
 use crate::error::{Error, Result};
 use crate::{files, folders};
 
-/// Names the folder of the store.
+/// The variable that names the folder of the store.
 const VARIABLE: &str = "EPITOME_HOME";
-/// The folder of all models.
+/// Folder of all models.
 const MODELS: &str = "models";
-/// The bundle of a model.
+/// Folder of a model's bundle.
 const BUNDLE: &str = "bundle";
-/// The record of a model.
+/// File of a model's record.
 const RECORD: &str = "model.json";
-/// The text of a model's licence.
+/// File with the text of a model's license.
 const LICENSE: &str = "LICENSE";
-/// The name of the default model.
+/// File with the name of the default model.
 const DEFAULT: &str = "default";
-/// Stands for the `/` of a name in the name of a folder, as in the hub's cache.
+/// Replaces the `/` of a name in folder names, as in the hub's cache.
 const SEPARATOR: &str = "--";
-/// The longest small file that is read.
+/// Size limit in bytes of small files.
 const MAX_SMALL: u64 = 1 << 20;
 
 /// A store of models.
@@ -45,11 +44,11 @@ pub struct Store {
 /// A model of the store.
 #[derive(Clone, Debug)]
 pub struct StoredModel {
-    /// `OWNER/NAME`, `NAME`, or what the user called it.
+    /// `OWNER/NAME`, `NAME`, or a name that the user chose.
     pub name: String,
-    /// The folder of its bundle.
+    /// Folder of the bundle.
     pub bundle: PathBuf,
-    /// Where it came from; none where the file is lost.
+    /// The record of its origin; `None` if the file is missing.
     pub record: Option<Record>,
     /// Whether it can be used.
     pub state: State,
@@ -58,25 +57,25 @@ pub struct StoredModel {
 /// Whether a model of the store can be used.
 #[derive(Clone, Debug)]
 pub enum State {
-    /// It can.
+    /// It is usable.
     Ready(Box<Manifest>),
-    /// An epitome with another bundle format wrote it.
+    /// Its bundle has another format, of another version of epitome.
     OtherFormat(u64),
-    /// Something is missing or damaged.
+    /// A part is missing or damaged.
     Broken(String),
 }
 
 impl Store {
-    /// The store in this folder, which need not be there yet.
+    /// The store in this folder, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The store that `EPITOME_HOME` names, or the one in the user's data folder.
+    /// The store in `EPITOME_HOME`, or in the user's data folder.
     ///
     /// # Errors
     ///
-    /// [`Error::NoHome`] where there is neither.
+    /// [`Error::NoHome`] if neither is set.
     pub fn from_env() -> Result<Self> {
         let given = env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
         given.or_else(folders::data).map(Self::new).ok_or(Error::NoHome)
@@ -87,11 +86,11 @@ impl Store {
         &self.root
     }
 
-    /// All models, by their names.
+    /// All models, sorted by name.
     ///
     /// # Errors
     ///
-    /// Why the store cannot be read.
+    /// The store cannot be read.
     pub fn models(&self) -> Result<Vec<StoredModel>> {
         let folder = self.root.join(MODELS);
         let entries = match fs::read_dir(&folder) {
@@ -111,11 +110,11 @@ impl Store {
         Ok(models)
     }
 
-    /// The model of this name, or the only one whose name ends so after its owner's.
+    /// The model with this name, or the only one with this name behind its owner's.
     ///
     /// # Errors
     ///
-    /// Why the store cannot be read.
+    /// The store cannot be read.
     pub fn find(&self, name: &str) -> Result<Option<StoredModel>> {
         let models = self.models()?;
         if let Some(model) = models.iter().find(|model| model.name == name) {
@@ -126,11 +125,11 @@ impl Store {
         Ok(found.next().filter(|_| found.next().is_none()).cloned())
     }
 
-    /// The model of this name.
+    /// The model with this name.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchModel`] where there is none.
+    /// [`Error::NoSuchModel`] if it does not exist.
     pub fn get(&self, name: &str) -> Result<StoredModel> {
         match self.find(name)? {
             Some(model) => Ok(model),
@@ -145,16 +144,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::BadName`] where no model can have this name.
+    /// [`Error::BadName`] if the name is not valid.
     pub fn bundle(&self, name: &str) -> Result<PathBuf> {
         Ok(self.folder(name)?.join(BUNDLE))
     }
 
-    /// Keeps the record of a model, and the text of its licence where it is in a file.
+    /// Writes the record of a model, and the text of its license if it is in a file.
     ///
     /// # Errors
     ///
-    /// Why they cannot be written.
+    /// The files cannot be written.
     pub fn keep(&self, name: &str, record: &Record, license: Option<&Path>) -> Result<()> {
         let folder = self.folder(name)?;
         if let Some(license) = license {
@@ -165,15 +164,15 @@ impl Store {
         write(&folder.join(RECORD), format!("{text}\n").as_bytes())
     }
 
-    /// Removes a model. The cache of the hub keeps its checkpoint.
+    /// Removes a model. Its checkpoint stays in the cache of the hub.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchModel`], or why it cannot be removed.
+    /// [`Error::NoSuchModel`], or the model cannot be removed.
     pub fn remove(&self, name: &str) -> Result<StoredModel> {
         let model = self.get(name)?;
         let folder = self.folder(&model.name)?;
-        // Gone at once under its name, however long the rest takes.
+        // The model's name is free at once, even if the removal takes long.
         let aside = folder.with_file_name(format!(".removed-{}", std::process::id()));
         fs::rename(&folder, &aside).map_err(|error| Error::io(&folder, error))?;
         fs::remove_dir_all(&aside).map_err(|error| Error::io(&aside, error))?;
@@ -184,11 +183,11 @@ impl Store {
         Ok(model)
     }
 
-    /// The model that is taken where none is named: the one that was chosen, or else the only one.
+    /// The default model: the one that was set, or else the only one.
     ///
     /// # Errors
     ///
-    /// Why the store cannot be read.
+    /// The store cannot be read.
     pub fn default_model(&self) -> Result<Option<StoredModel>> {
         if let Some(name) = self.chosen()
             && let Some(model) = self.find(&name)?
@@ -199,18 +198,18 @@ impl Store {
         Ok(models.pop().filter(|_| models.is_empty()))
     }
 
-    /// Has a model taken where none is named.
+    /// Sets the default model.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchModel`], or why it cannot be written down.
+    /// [`Error::NoSuchModel`], or the name cannot be stored.
     pub fn set_default(&self, name: &str) -> Result<StoredModel> {
         let model = self.get(name)?;
         write(&self.root.join(DEFAULT), format!("{}\n", model.name).as_bytes())?;
         Ok(model)
     }
 
-    /// The name that was chosen as the default.
+    /// The name of the default model that was set.
     fn chosen(&self) -> Option<String> {
         let text = read_small(&self.root.join(DEFAULT))?;
         Some(text.trim().to_owned())
@@ -238,7 +237,7 @@ fn open(name: String, folder: &Path) -> StoredModel {
     StoredModel { name, bundle, record, state }
 }
 
-/// The format that a bundle says it has.
+/// The format in the manifest of a bundle.
 fn format_of(bundle: &Path) -> Option<u64> {
     let manifest: serde_json::Value =
         serde_json::from_str(&read_small(&bundle.join(MANIFEST))?).ok()?;
@@ -261,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// A store with folders of these names, whose bundles say that they have this format.
+    /// A store with folders of these names, whose bundles state these formats.
     fn store_with(models: &[(&str, u64)]) -> (tempfile::TempDir, Store) {
         let root = tempfile::tempdir().unwrap();
         let store = Store::new(root.path());

@@ -1,4 +1,4 @@
-//! Where a model of the store came from.
+//! The origin of a model in the store.
 
 use epitome_export::hub_cache::ModelId;
 use epitome_runtime::bundle::Precision;
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::license::License;
 
-/// The record of a model: enough to export it again.
+/// The origin of a model, sufficient for another export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The model's name on the hub.
     pub id: String,
-    /// The branch, tag or commit that was asked for.
+    /// The requested branch, tag or commit.
     pub revision: String,
-    /// The commit that it was then.
+    /// The commit of the revision at that time.
     pub commit: String,
-    /// The precision that was asked for.
+    /// The requested precision.
     pub precision: Precision,
-    /// What an adapter was trained on, where it was named.
+    /// The base of an adapter, if it was given.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub base: Option<String>,
-    /// What the hub says about its licence.
+    /// The license that the hub states.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub license: Option<License>,
 }
 
 impl Record {
-    /// The commit that it was made from; none where the record was changed to what the hub cannot
-    /// have.
+    /// The commit that the model was made from; `None` if the record was edited to values that are
+    /// not valid on the hub.
     pub fn source(&self) -> Option<ModelId> {
         ModelId::new(&self.id, Some(&self.commit)).ok()
     }

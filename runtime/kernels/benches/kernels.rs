@@ -1,4 +1,4 @@
-//! The kernels alone, on one thread: linear layers by weight format and rows, and attention.
+//! Benchmarks of the kernels on one thread: linear layers by weight format and rows, and attention.
 //!
 //! ```text
 //! cargo bench -p epitome-kernels -- linear/int8
@@ -18,10 +18,11 @@ use epitome_kernels::linear::{Layer, WeightFormat};
 use epitome_kernels::panels::{PANEL, panels};
 use epitome_kernels::parallel::SingleThread;
 
-/// Inputs and outputs of a layer: those of a feed-forward block of distilbart.
+/// Inputs of a layer, as in the feed-forward block of distilbart.
 const SIZE_IN: usize = 1024;
+/// Outputs of a layer, as in the feed-forward block of distilbart.
 const SIZE_OUT: usize = 4096;
-/// Rows: one beam, four beams, and a short source.
+/// Numbers of rows: one beam, four beams, and a short source.
 const ROWS: [usize; 3] = [1, 4, 128];
 
 fn linear<F: WeightFormat>(criterion: &mut Criterion, name: &str, format: F, weight: F::Element) {
@@ -61,15 +62,12 @@ fn formats(criterion: &mut Criterion) {
 }
 
 fn self_attention(criterion: &mut Criterion) {
-    attention_of(criterion, ("self-attention", 512), Pattern::Full);
-    attention_of(
-        criterion,
-        ("window-attention", 4096),
-        Pattern::Window { before: 512, after: 512 },
-    );
+    attention(criterion, ("self-attention", 512), Pattern::Full);
+    let window = Pattern::Window { before: 512, after: 512 };
+    attention(criterion, ("window-attention", 4096), window);
 }
 
-fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), pattern: Pattern) {
+fn attention(criterion: &mut Criterion, (name, source): (&str, usize), pattern: Pattern) {
     let (heads, size) = (16, 64);
     let numbers: Vec<f32> = (0..source * heads * size).map(|i| (i % 13) as f32 / 9.0).collect();
     let mask = vec![1; source];
@@ -105,23 +103,23 @@ fn attention_of(criterion: &mut Criterion, (name, source): (&str, usize), patter
     }
 }
 
-/// Of the rows of one document, whose keys and values change with every call as they do from layer
-/// to layer, so that they are not in a cache.
+/// Cross-attention of the rows of one document. Keys and values change with every call, as they do
+/// from layer to layer, so that they are not in a cache.
 fn cross_attention<E: StoredKv>(criterion: &mut Criterion, name: &str) {
     let (heads, size) = (16, 64);
     for source in [512, 8192] {
         let layers = (1 << 16) / source;
         let numbers: Vec<f32> = (0..source * heads * size).map(|i| (i % 13) as f32 / 9.0).collect();
-        let places = padded_positions(source);
+        let slots = padded_positions(source);
         let [keys, values] = [KeyOrValue::Key, KeyOrValue::Value].map(|part| {
-            let mut packed = vec![E::default(); heads * places * part.row::<E>(size)];
+            let mut packed = vec![E::default(); heads * slots * part.row::<E>(size)];
             let dims = [1, source, heads, size];
             let Ok(()) = pack(&SingleThread, &numbers, dims, part, &mut packed);
             vec![packed; layers]
         });
         for rows in [1, 4, 8] {
             let mut attended = vec![0.0; rows * heads * size];
-            let sources = [Source { first_row: 0, rows, first_place: 0, length: source }];
+            let sources = [Source { first_row: 0, rows, first_slot: 0, length: source }];
             let mut layer = 0;
             let id = format!("cross-attention/{name}/{source}/{rows}");
             criterion.bench_function(&id, |bencher| {

@@ -3,7 +3,7 @@
 use crate::panels::PANEL;
 use crate::simd::exp::exp;
 
-/// A function applied to every output.
+/// An activation function, which is applied to every output.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Activation {
     /// No function.
@@ -21,7 +21,7 @@ pub enum Activation {
     QuickGelu,
 }
 
-/// Names as they stand in a graph.
+/// Names of the functions in a graph.
 const NAMES: [(&str, Activation); 6] = [
     ("identity", Activation::Identity),
     ("relu", Activation::Relu),
@@ -32,12 +32,12 @@ const NAMES: [(&str, Activation); 6] = [
 ];
 
 impl Activation {
-    /// The function of this name.
+    /// The function with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function)
     }
 
-    /// Its name in a graph.
+    /// The function's name in a graph.
     pub fn name(self) -> &'static str {
         NAMES.iter().find(|(_, known)| *known == self).map_or("identity", |(name, _)| name)
     }
@@ -49,7 +49,7 @@ impl Activation {
         values[0]
     }
 
-    /// Applies the function, the same bits on every processor.
+    /// Applies the function. The result has the same bits on every processor.
     #[inline(always)]
     pub(crate) fn apply(self, values: &mut [f32; PANEL]) {
         match self {
@@ -77,8 +77,8 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// `erf(x / sqrt(2))` within 4e-7: an odd rational function, a minimax fit on [-5.5, 5.5], beyond
-/// which the result is 1 or -1. (A formula with the exponential, such as Abramowitz and Stegun's
+/// `erf(x / sqrt(2))` within 4e-7. It is an odd rational function, a minimax fit on [-5.5, 5.5];
+/// beyond, the result is 1 or -1. (A formula with the exponential, such as Abramowitz and Stegun's
 /// 7.1.26, takes twice as many operations.)
 #[inline(always)]
 fn erf_of_root_half(x: f32) -> f32 {

@@ -1,28 +1,28 @@
-//! Sums of the rows that belong together.
+//! Sums of the rows of each block of tokens.
 
-use crate::parallel::{Columns, Disjoint, ThreadPool, share};
+use crate::parallel::{Columns, Disjoint, ThreadPool, parallel_for};
 
-/// Columns that one thread sums at a time.
-const COLUMNS: usize = 64;
+/// Columns of a task.
+const COLUMNS_PER_TASK: usize = 64;
 
-/// Rows of some documents, and the block that each belongs to.
+/// The rows of some documents, and the block of each row.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockSums<'a> {
-    /// `[batch * source, size]`
+    /// Input: `[batch * source, size]`.
     pub x: &'a [f32],
-    /// `[batch, source]`: a number below `count`, or any other for a row of no block.
+    /// Block of each row, a number below `count`, or another number for none: `[batch, source]`.
     pub blocks: &'a [i32],
-    /// Documents.
+    /// Number of documents.
     pub batch: usize,
-    /// Blocks of a document.
+    /// Number of blocks of a document.
     pub count: usize,
     /// Columns of a row.
     pub size: usize,
 }
 
 impl BlockSums<'_> {
-    /// Writes the sum of each block's rows, in their order, to `sums`, `[batch * count, size]`;
-    /// zeros for a block without rows.
+    /// Adds the rows of each block in their order, and writes the sums to `sums`,
+    /// `[batch * count, size]`. The sum of a block without rows is zero.
     ///
     /// # Panics
     ///
@@ -34,14 +34,14 @@ impl BlockSums<'_> {
             return Ok(());
         }
         let source = blocks.len() / batch;
-        let parts = size.div_ceil(COLUMNS);
+        let tasks = size.div_ceil(COLUMNS_PER_TASK);
         let sums = Disjoint::new(sums);
-        share(pool, batch * parts, 1, x.len(), |range| {
-            for part in range {
-                let (document, first) = (part / parts, part % parts * COLUMNS);
-                let columns = COLUMNS.min(size - first);
+        parallel_for(pool, batch * tasks, 1, x.len(), |range| {
+            for task in range {
+                let (document, first) = (task / tasks, task % tasks * COLUMNS_PER_TASK);
+                let columns = COLUMNS_PER_TASK.min(size - first);
                 let start = document * count * size + first;
-                // SAFETY: these columns of the document's sums are this part's alone.
+                // SAFETY: only this task writes these columns of the document's sums.
                 let mut sums = unsafe { Columns::new(&sums, start, columns, size) };
                 for (token, &block) in blocks[document * source..][..source].iter().enumerate() {
                     let Some(block) = usize::try_from(block).ok().filter(|&block| block < count)
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn rows_of_a_block_are_added_and_others_left_out() {
-        let size = COLUMNS + 3;
+        let size = COLUMNS_PER_TASK + 3;
         let x: Vec<f32> = (0..10 * size).map(|index| (index / size) as f32).collect();
         let blocks = [0, 0, 1, -1, 2, 1, 1, 0, 0, -1];
         let sums = BlockSums { x: &x, blocks: &blocks, batch: 2, count: 2, size };

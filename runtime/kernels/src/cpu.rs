@@ -1,8 +1,8 @@
-//! What the processor can do, asked once a process.
+//! Features of the processor, detected once in a process.
 
 use std::sync::LazyLock;
 
-/// The sets of instructions that kernels are compiled for, each with all that it builds on.
+/// Instruction sets that kernels are compiled for. Each field includes the sets that it builds on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
     /// x86-64: AVX2.
@@ -28,7 +28,7 @@ pub struct Features {
 
 static FEATURES: LazyLock<Features> = LazyLock::new(detect);
 
-/// What this processor can do.
+/// The features of this processor.
 #[inline]
 pub fn features() -> &'static Features {
     &FEATURES
@@ -79,7 +79,7 @@ fn is_amd() -> bool {
     vendor.as_flattened() == b"AuthenticAMD"
 }
 
-/// Detection of AMX, which the standard library's stable macro does not know.
+/// Detection of AMX, which `is_x86_feature_detected!` does not support in stable Rust.
 #[cfg(target_arch = "x86_64")]
 mod amx {
     use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
@@ -90,7 +90,7 @@ mod amx {
         pub(super) bf16: bool,
     }
 
-    /// What the processor has and the operating system lets this process use.
+    /// The AMX features that the processor has and that this process may use.
     pub(super) fn detect() -> Amx {
         /// Bits of leaf 7's EDX.
         const BF16: u32 = 1 << 22;
@@ -108,11 +108,11 @@ mod amx {
 
     /// Whether the operating system saves the tile registers when it switches threads.
     fn saves_tile_registers() -> bool {
-        /// Bits of XCR0: the registers' configuration, and their data.
+        /// Bits of XCR0: configuration and data of the tile registers.
         const STATE: u64 = 1 << 17 | 1 << 18;
         #[target_feature(enable = "xsave")]
         fn saved() -> u64 {
-            // SAFETY: the processor has the instruction, which the caller checked.
+            // SAFETY: the caller checked that the processor has the instruction.
             unsafe { _xgetbv(0) }
         }
         // SAFETY: the processor has the instruction.
@@ -124,7 +124,7 @@ mod amx {
     fn permits_tile_registers() -> bool {
         /// `ARCH_REQ_XCOMP_PERM` of Linux's `asm/prctl.h`.
         const REQUEST: libc::c_long = 0x1023;
-        /// Number of the state component that the tile registers' data are.
+        /// Number of the state component for the data of the tile registers.
         const TILE_DATA: libc::c_long = 18;
         // SAFETY: a system call without addresses.
         unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILE_DATA) == 0 }

@@ -1,20 +1,20 @@
 //! A mixture of experts: feed-forward layers, of which each row uses a few.
 
-use crate::feed_forward::{FeedForward, Inner, grow, rows_at_a_time};
+use crate::feed_forward::{FeedForward, Inner, grow, rows_per_pass};
 use crate::linear::WeightFormat;
 use crate::parallel::ThreadPool;
 
 /// Some rows and their routing weights. The result of a row is the sum of
-/// `routing_weight * expert(row)` over its experts, in the experts' order. The weights of an expert
-/// that no row has are not read.
+/// `routing_weight * expert(row)` over its experts, in the order of the experts. The weights of an
+/// expert that no row uses are not read.
 #[derive(Clone, Copy)]
 pub struct Experts<'a> {
-    /// `[rows, size_in]`
+    /// Input: `[rows, size_in]`.
     pub x: &'a [f32],
-    /// What each expert's result is multiplied with, `[rows, experts]`: 0 or less for the experts
-    /// that the row does not have. NaN is passed on to the result.
+    /// Factor for the result of each expert: `[rows, experts]`. It is 0 or less for experts that
+    /// the row does not use. If it is NaN, so is the result.
     pub routing_weights: &'a [f32],
-    /// How many experts there are.
+    /// Number of experts.
     pub count: usize,
     /// Columns of `x`.
     pub size_in: usize,
@@ -22,7 +22,7 @@ pub struct Experts<'a> {
     pub size_out: usize,
 }
 
-/// The rows of an expert in one pass: which they are, themselves, and what becomes of them.
+/// Scratch memory of [`Experts`]: the rows of an expert in one pass, their inputs and results.
 #[derive(Debug, Default)]
 pub struct Gathered {
     rows: Vec<usize>,
@@ -31,9 +31,9 @@ pub struct Gathered {
 }
 
 impl Experts<'_> {
-    /// Writes the result to `y`, `[rows, size_out]`. `expert` gives the layers of an expert,
-    /// without their `x`. `activations`, `inner` and `gathered` are memory that layers which run
-    /// one after another can share.
+    /// Writes the result to `y`, `[rows, size_out]`. `expert` returns the layers of an expert,
+    /// without their `x`. `activations`, `inner` and `gathered` are scratch memory that successive
+    /// layers can share.
     ///
     /// # Panics
     ///
@@ -50,7 +50,7 @@ impl Experts<'_> {
         if size_in == 0 || size_out == 0 || count == 0 {
             return Ok(());
         }
-        let Gathered { rows, x: of_expert, y: results } = gathered;
+        let Gathered { rows, x: inputs, y: results } = gathered;
         for number in 0..count {
             let weight = |row: usize| routing_weights[row * count + number];
             let has = |row: &usize| weight(*row) > 0.0 || weight(*row).is_nan();
@@ -60,12 +60,12 @@ impl Experts<'_> {
                 continue;
             }
             let layers = expert(number)?;
-            for rows in rows.chunks(rows_at_a_time(rows.len())) {
-                of_expert.clear();
-                of_expert.extend(rows.iter().flat_map(|row| &x[row * size_in..][..size_in]));
+            for rows in rows.chunks(rows_per_pass(rows.len())) {
+                inputs.clear();
+                inputs.extend(rows.iter().flat_map(|row| &x[row * size_in..][..size_in]));
                 grow(results, rows.len() * size_out);
                 let results = &mut results[..rows.len() * size_out];
-                let layers = FeedForward { x: of_expert, ..layers };
+                let layers = FeedForward { x: inputs, ..layers };
                 layers.apply(pool, activations, inner, results)?;
                 for (&row, result) in rows.iter().zip(results.chunks(size_out)) {
                     let y = &mut y[row * size_out..][..size_out];
@@ -88,7 +88,7 @@ mod tests {
     use crate::parallel::SingleThread;
 
     #[test]
-    fn a_row_is_the_sum_of_its_experts_and_others_are_not_asked_for() {
+    fn a_row_is_the_sum_of_its_experts_and_unused_experts_are_not_read() {
         let (rows, size_in, size_inner, size_out, count) = (1200, 10, 20, 7, 4);
         let number = |index: usize| ((index * 37) % 101) as f32 / 50.0 - 1.0;
         let x: Vec<f32> = (0..rows * size_in).map(number).collect();
@@ -123,7 +123,7 @@ mod tests {
             assert!(done.is_ok());
             y
         };
-        // Nobody has the expert 2, most rows have two of the others, and every fifth has none.
+        // No row uses the expert 2, most rows use two of the others, and every fifth uses none.
         let routing_weights: Vec<f32> = (0..rows * count)
             .map(|index| match (index / count, index % count) {
                 (_, 2) => 0.0,
@@ -149,7 +149,7 @@ mod tests {
             .apply(
                 &SingleThread,
                 |expert| {
-                    assert_ne!(expert, 2, "nobody has it");
+                    assert_ne!(expert, 2, "no row uses it");
                     Ok(layers(expert))
                 },
                 (&mut activations, &mut inner, &mut gathered),

@@ -1,26 +1,27 @@
-//! The linear layers between the attentions, some rows at a time: what lies between them is larger
-//! than what they read and write, and stays in a cache.
+//! The feed-forward block of a transformer layer, some rows at a time. The intermediate values are
+//! larger than the input and the output, and so they stay in a cache.
 
 use crate::linear::{Layer, WeightFormat};
-use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::parallel::{Disjoint, ThreadPool, parallel_for};
 
-/// Rows at a time, at most.
-const ROWS: usize = 512;
+/// Rows of a pass, at most.
+const MAX_ROWS: usize = 512;
 
-/// `down(up(x))`, or `down(gate(x) * up(x))`. The layers are given without their `x` and rows.
+/// A feed-forward block: `down(up(x))`, or `down(gate(x) * up(x))`. The `x` and `rows` of the
+/// layers are ignored.
 #[derive(Clone, Copy)]
 pub struct FeedForward<'a, F: WeightFormat> {
-    /// `[rows, size_in]`
+    /// Input: `[rows, size_in]`.
     pub x: &'a [f32],
-    /// The layer that reads it.
+    /// Layer from the input to the intermediate values.
     pub up: Layer<'a, F>,
-    /// The other one, where there is one: of the sizes of `up`.
+    /// Layer of a gated block, with the same sizes as `up`.
     pub gate: Option<Layer<'a, F>>,
-    /// The layer that reads what they make.
+    /// Layer from the intermediate values to the result.
     pub down: Layer<'a, F>,
 }
 
-/// What lies between the layers, for the rows of one pass.
+/// Scratch memory of [`FeedForward`]: the intermediate values of one pass.
 #[derive(Debug, Default)]
 pub struct Inner {
     up: Vec<f32>,
@@ -28,8 +29,8 @@ pub struct Inner {
 }
 
 impl<F: WeightFormat> FeedForward<'_, F> {
-    /// Writes the result to `y`, `[rows, size_out]`. `activations` and `inner` are memory that
-    /// layers which run one after another can share.
+    /// Writes the result to `y`, `[rows, size_out]`. `activations` and `inner` are scratch memory
+    /// that successive layers can share.
     ///
     /// # Panics
     ///
@@ -47,7 +48,7 @@ impl<F: WeightFormat> FeedForward<'_, F> {
             return Ok(());
         }
         let rows = self.x.len() / size_in;
-        let step = rows_at_a_time(rows);
+        let step = rows_per_pass(rows);
         let Inner { up: inner, gate: gates } = inner;
         grow(inner, step * size_inner);
         for (x, y) in self.x.chunks(step * size_in).zip(y.chunks_mut(step * size_out)) {
@@ -59,11 +60,11 @@ impl<F: WeightFormat> FeedForward<'_, F> {
                 let gates = &mut gates[..rows * size_inner];
                 Layer { x, rows, ..gate }.multiply(pool, activations, gates)?;
                 let (up, gates) = (Disjoint::new(&mut *inner), &*gates);
-                share(pool, rows, 16, rows * size_inner, |rows| {
-                    let part = rows.start * size_inner..rows.end * size_inner;
-                    // SAFETY: these rows are this part's alone.
-                    let up = unsafe { up.part(part.clone()) };
-                    for (up, gate) in up.iter_mut().zip(&gates[part]) {
+                parallel_for(pool, rows, 16, rows * size_inner, |rows| {
+                    let range = rows.start * size_inner..rows.end * size_inner;
+                    // SAFETY: only this task writes these rows.
+                    let up = unsafe { up.part(range.clone()) };
+                    for (up, gate) in up.iter_mut().zip(&gates[range]) {
                         *up *= gate;
                     }
                 })?;
@@ -74,12 +75,13 @@ impl<F: WeightFormat> FeedForward<'_, F> {
     }
 }
 
-/// Rows of one pass: the passes are as even as they can be, for each reads the weights.
-pub(crate) fn rows_at_a_time(rows: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(ROWS).max(1)).max(1)
+/// Rows of a pass over `rows` rows. There are few passes of about the same length, since each reads
+/// the weights.
+pub(crate) fn rows_per_pass(rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(MAX_ROWS).max(1)).max(1)
 }
 
-/// Makes room for so many values, and leaves those that are there.
+/// Extends `values` to at least `count` values.
 pub(crate) fn grow(values: &mut Vec<f32>, count: usize) {
     if values.len() < count {
         values.resize(count, 0.0);
@@ -95,8 +97,8 @@ mod tests {
     use crate::parallel::SingleThread;
 
     #[test]
-    fn rows_are_those_of_one_layer_after_the_other() {
-        let (rows, size_in, size_inner) = (2 * ROWS + 7, 10, 20);
+    fn rows_equal_those_of_successive_layers() {
+        let (rows, size_in, size_inner) = (2 * MAX_ROWS + 7, 10, 20);
         let number = |index: usize| ((index * 37) % 101) as f32 / 50.0 - 1.0;
         let x: Vec<f32> = (0..rows * size_in).map(number).collect();
         let weights = |size_out: usize, size_in: usize, salt: usize| {

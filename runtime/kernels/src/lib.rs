@@ -1,26 +1,26 @@
 //! The arithmetic of epitome's operators: products of activations with packed weights, attention,
-//! norms and activation functions. It knows no ONNX Runtime.
+//! norms and activation functions. The crate does not depend on ONNX Runtime.
 //!
-//! A result is the same bits whatever rows, documents or beams are computed beside it, and whatever
-//! number of threads computes it. Integer products are exact, so they are the same on every
+//! The bits of a result do not depend on the other rows, documents or beams that are computed with
+//! it, nor on the number of threads. Integer products are exact, so they are the same on every
 //! processor.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`cpu`] | what the processor can do, asked once |
-//! | [`simd`] | choosing instructions at run time, vectors of sixteen floats, prefetching |
-//! | [`parallel`] | sharing work among threads |
+//! | [`cpu`] | features of the processor |
+//! | [`simd`] | choice of instructions at run time, vectors of sixteen floats, prefetching |
+//! | [`parallel`] | parallel loops over a thread pool |
 //! | [`panels`] | the layout of packed weights |
 //! | [`linear`] | a linear layer and an embedding over any [weight format](linear::WeightFormat) |
-//! | [`feed_forward`] | the linear layers between the attentions |
-//! | [`experts`] | a mixture of several of them: experts |
+//! | [`feed_forward`] | the feed-forward block of a transformer layer |
+//! | [`experts`] | a mixture of feed-forward blocks |
 //! | [`float`], [`int8`], [`int4`] | the weight formats |
-//! | [`quantized_activations`] | activations rounded to integers, for `int8` and `int4` |
+//! | `quantized_activations` | activations rounded to integers, for `int8` and `int4` |
 //! | [`activation`] | activation functions |
 //! | [`norm`] | layer norm and RMS norm |
-//! | [`sinusoid`] | positions that are computed |
-//! | [`block_sums`] | sums of rows that belong together |
-//! | [`rotary`] | queries and keys that are turned by their position |
+//! | [`sinusoid`] | sinusoidal positions |
+//! | [`block_sums`] | sums of the rows of each block of tokens |
+//! | [`rotary`] | rotary position embedding |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 
 #[macro_use]
@@ -39,7 +39,7 @@ pub mod linear;
 pub mod norm;
 pub mod panels;
 pub mod parallel;
-pub mod quantized_activations;
+mod quantized_activations;
 pub mod rotary;
 pub mod simd;
 pub mod sinusoid;

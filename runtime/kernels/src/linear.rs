@@ -5,27 +5,27 @@ use std::ops::Range;
 
 use crate::activation::Activation;
 use crate::panels::{PANEL, panels};
-use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::parallel::{Disjoint, ThreadPool, parallel_for};
 
-/// A way to pack the weights of a matrix of `[size_out, size_in]` in panels of outputs, and to
-/// multiply with them. Its value holds what varies among layers of the format.
+/// A format of packed weights: how a matrix of `[size_out, size_in]` is packed in panels of
+/// outputs, and how it is multiplied. A value of the type holds the settings of a layer.
 pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
-    /// float32 values that each output has beside its weights, in [`Layer::columns`].
+    /// Number of float32 values that each output has in [`Layer::columns`].
     const COLUMNS: usize;
-    /// An element of the packed tensor.
+    /// Element type of the packed tensor.
     type Element: Copy + Debug + Sync + 'static;
-    /// The activations as the product reads them.
+    /// The activations in the form that the product reads.
     type Activations: Default + Send + Sync + 'static;
 
     /// Shape of the packed tensor.
     fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize>;
 
-    /// Panels that a thread takes at a time, of a layer of so many rows and panels.
+    /// Panels of a task of a layer with `rows` rows and `panels` panels.
     fn panels_per_task(_rows: usize, panels: usize) -> usize {
-        panels_per_part(panels)
+        panels_per_task(panels)
     }
 
-    /// Makes `activations` of `x`, `[_, size_in]`; neither dimension is 0.
+    /// Converts `x`, `[rows, size_in]`, to `activations`. Neither dimension is 0.
     fn prepare<P: ThreadPool>(
         self,
         pool: &P,
@@ -34,11 +34,12 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
         activations: &mut Self::Activations,
     ) -> Result<(), P::Error>;
 
-    /// Computes the outputs of these panels for all rows, of which there is one at least.
+    /// Computes the outputs of these panels for all rows, at least one, and writes them to `y`,
+    /// `[rows, size_out]`.
     ///
     /// # Safety
     ///
-    /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
+    /// No other thread writes the panels' columns of `y`.
     unsafe fn apply(
         layer: &Layer<'_, Self>,
         activations: &Self::Activations,
@@ -47,9 +48,9 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
     );
 }
 
-/// A format of tables: it can read single rows.
+/// A format of packed weights from which single rows can be read, as an embedding does.
 pub trait TableFormat: WeightFormat {
-    /// Writes row `index` of a table to `y`, which is as long as the row.
+    /// Writes row `index` of a table to `y`, whose length is that of a row.
     ///
     /// # Panics
     ///
@@ -60,37 +61,37 @@ pub trait TableFormat: WeightFormat {
 /// A linear layer and its input.
 #[derive(Clone, Copy)]
 pub struct Layer<'a, F: WeightFormat> {
-    /// What varies among layers of the format.
+    /// Format of the weights, with the settings of the layer.
     pub format: F,
-    /// `[rows, size_in]`
+    /// Input: `[rows, size_in]`.
     pub x: &'a [f32],
     /// Rows of `x`.
     pub rows: usize,
-    /// The weights, of the format's [`packed_shape`](WeightFormat::packed_shape).
+    /// Packed weights, of the format's [`packed_shape`](WeightFormat::packed_shape).
     pub packed: &'a [F::Element],
-    /// `[COLUMNS, padded size_out]`
+    /// Further values of each output, such as its scale: `[COLUMNS, padded size_out]`.
     pub columns: &'a [f32],
-    /// `[size_out]`
+    /// Bias: `[size_out]`.
     pub bias: Option<&'a [f32]>,
     /// Inputs, padding excluded.
     pub size_in: usize,
     /// Outputs, padding excluded.
     pub size_out: usize,
-    /// Applied to every output.
+    /// Activation function of the outputs.
     pub activation: Activation,
 }
 
-/// Panels that a thread takes at a time: whole tiles of four panels or of three, where there are
-/// many.
-pub(crate) const fn panels_per_part(panels: usize) -> usize {
+/// Panels of a task, unless the format has its own number. They are whole tiles of four panels, and
+/// in large layers also whole tiles of three.
+pub(crate) const fn panels_per_task(panels: usize) -> usize {
     match panels {
         192.. => 12,
         _ => 8,
     }
 }
 
-/// [`Layer::multiply`] with layers of one input and of the same sizes, each into its `y`: the input
-/// is prepared once.
+/// Multiplies layers of the same sizes with one input, as [`Layer::multiply`] does with a single
+/// layer. The input is prepared once. Each layer writes its own `y`.
 ///
 /// # Panics
 ///
@@ -118,19 +119,19 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     let activations = &*activations;
     let ys: Vec<_> = ys.iter_mut().map(|y| Disjoint::new(y)).collect();
     let panels = panels(size_out);
-    let per_part = F::panels_per_task(rows, panels);
-    let parts = panels.div_ceil(per_part);
+    let per_task = F::panels_per_task(rows, panels);
+    let tasks = panels.div_ceil(per_task);
     let multiplications = layers.len() * rows * size_in * size_out;
-    // The parts of a layer follow those of the layer before.
-    share(pool, layers.len() * parts, 1, multiplications, |range| {
+    // The tasks of a layer follow those of the layer before.
+    parallel_for(pool, layers.len() * tasks, 1, multiplications, |range| {
         for (index, (layer, y)) in layers.iter().zip(&ys).enumerate() {
-            // Where the range stands among the parts of this layer, from 0 to `parts`.
-            let in_layer = |part: usize| part.saturating_sub(index * parts).min(parts);
-            let first = in_layer(range.start) * per_part;
-            let end = (in_layer(range.end) * per_part).min(panels);
+            // The number of a task within this layer, limited to `0..=tasks`.
+            let in_layer = |task: usize| task.saturating_sub(index * tasks).min(tasks);
+            let first = in_layer(range.start) * per_task;
+            let end = (in_layer(range.end) * per_task).min(panels);
             if first < end {
-                // SAFETY: the ranges of two calls have no part in common, so within a layer they
-                // have no panel in common, and each layer has a `y` of its own.
+                // SAFETY: the ranges of two calls have no task in common, so within a layer they
+                // have no panel in common, and each layer has its own `y`.
                 unsafe { F::apply(layer, activations, first..end, y) };
             }
         }
@@ -138,8 +139,8 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
 }
 
 impl<F: WeightFormat> Layer<'_, F> {
-    /// `activation(x · weightsᵀ + bias)`, written to `y`, `[rows, size_out]`. `activations` is
-    /// memory that layers which run one after another can share.
+    /// Computes `activation(x · weightsᵀ + bias)` and writes it to `y`, `[rows, size_out]`.
+    /// `activations` is scratch memory that successive layers can share.
     ///
     /// # Panics
     ///
@@ -153,7 +154,7 @@ impl<F: WeightFormat> Layer<'_, F> {
         multiply_all(pool, std::slice::from_ref(self), activations, &mut [y])
     }
 
-    /// Outputs of a panel that are no padding, and the bias of all.
+    /// Number of outputs of a panel without padding, and the bias of the panel, padded with zeros.
     pub(crate) fn biases(&self, panel: usize) -> (usize, [f32; PANEL]) {
         let first = panel * PANEL;
         let count = PANEL.min(self.size_out - first);
@@ -174,7 +175,7 @@ mod tests {
     use crate::parallel::SingleThread;
     use crate::parallel::tests::Threads;
 
-    /// Three layers of one input, of distinct weights, columns and biases.
+    /// Checks three layers of one input, with different weights, columns and biases.
     fn check<F: WeightFormat>(format: F, element: impl Fn(usize) -> F::Element)
     where
         F::Activations: Default,
@@ -223,10 +224,10 @@ mod tests {
     }
 
     #[test]
-    fn layers_together_are_as_each_alone() {
+    fn layers_together_equal_single_layers() {
         check(Int8::new(7), |index| (index % 11) as i8 - 5);
         check(Fp32::default(), |index| (index % 11) as f32 - 5.0);
-        // Bytes below 0x40 are small numbers as halves of float16 scales too.
+        // Bytes below 0x3c are small numbers, also as the upper bytes of float16 scales.
         check(Int4::new(7), |index| (index % 0x3c) as u8);
     }
 }

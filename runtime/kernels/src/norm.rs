@@ -1,19 +1,19 @@
 //! Layer norm and RMS norm of rows, and the residual addition before them.
 
 use crate::dispatch;
-use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::parallel::{Disjoint, ThreadPool, parallel_for};
 
-/// Rows that one thread takes at a time.
-const ROWS_PER_PART: usize = 16;
+/// Rows of a task.
+const ROWS_PER_TASK: usize = 16;
 /// Values that are summed side by side.
 const LANES: usize = 32;
 
 /// A norm over rows of `size` values.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
-    /// `[size]`
+    /// Scale: `[size]`.
     pub scale: &'a [f32],
-    /// `[size]`
+    /// Bias: `[size]`.
     pub bias: Option<&'a [f32]>,
     /// Added to the variance.
     pub epsilon: f32,
@@ -22,8 +22,8 @@ pub struct Norm<'a> {
 }
 
 impl Norm<'_> {
-    /// Normalizes `x + residual`, `[rows, size]`, and writes the sum itself to `sums` where that is
-    /// given.
+    /// Normalizes `x + residual`, `[rows, size]`, to `normalized`. Also writes the sum to `sums`,
+    /// if that is given.
     ///
     /// # Panics
     ///
@@ -41,18 +41,18 @@ impl Norm<'_> {
             return Ok(());
         }
         let (normalized, sums) = (Disjoint::new(normalized), sums.map(Disjoint::new));
-        share(pool, x.len() / size, ROWS_PER_PART, 4 * x.len(), |rows| {
+        parallel_for(pool, x.len() / size, ROWS_PER_TASK, 4 * x.len(), |rows| {
             for row in rows {
                 let range = row * size..(row + 1) * size;
                 let x = &x[range.clone()];
-                // SAFETY: each row is written by the one thread that has it.
+                // SAFETY: only this task writes the row.
                 let normalized = unsafe { normalized.part(range.clone()) };
                 match residual {
                     Some(residual) => add(x, &residual[range.clone()], normalized),
                     None => normalized.copy_from_slice(x),
                 }
                 if let Some(sums) = &sums {
-                    // SAFETY: as above.
+                    // SAFETY: only this task writes the row.
                     unsafe { sums.part(range) }.copy_from_slice(normalized);
                 }
                 normalize(normalized, self.scale, self.bias, self.epsilon, self.centered);
@@ -72,9 +72,9 @@ dispatch! {
     fn add(x: &[f32], residual: &[f32], sum: &mut [f32]) = add_body;
 }
 
-/// The sum of what `term` makes of each number, in an order that does not depend on the processor.
-/// It adds in double precision: of all that is rounded, sums in float32 would take logits farthest
-/// from those of transformers.
+/// The sum of `term(number)` over the numbers of a row, in an order that does not depend on the
+/// processor. It adds in double precision: of all roundings, float32 sums would move the logits
+/// farthest from those of transformers.
 #[inline(always)]
 fn sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();

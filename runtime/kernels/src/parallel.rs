@@ -1,23 +1,23 @@
-//! Sharing work among threads.
+//! Parallel loops, and slices that several threads write.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Multiplications below which a second thread costs more than it saves.
+/// Multiplications of a loop below which a second thread costs more time than it saves.
 const MIN_MULTIPLICATIONS: usize = 1 << 16;
 
-/// The threads that a kernel shares its work among.
+/// Threads that run the tasks of a kernel.
 pub trait ThreadPool {
-    /// Why the work could not be done.
+    /// Error of a task that could not run.
     type Error;
 
-    /// Calls `task` with each number below `count`, on any threads and in any order, and returns
-    /// when all calls have returned.
+    /// Calls `task` with each number below `count`, on any thread and in any order. Returns when
+    /// all calls have returned.
     fn run(&self, count: usize, task: impl Fn(usize) + Sync + Send) -> Result<(), Self::Error>;
 }
 
-/// The calling thread alone.
+/// A pool that runs all tasks on the calling thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SingleThread;
 
@@ -30,39 +30,39 @@ impl ThreadPool for SingleThread {
     }
 }
 
-/// Runs `work` for parts of `0..count`, each at most `part` long, on the pool's threads; for all of
-/// it at once on this thread where the work as a whole is small.
-pub(crate) fn share<P: ThreadPool>(
+/// Calls `work` with successive ranges of `0..count`, one in each task, each at most `per_task`
+/// long. If there are few `multiplications` in total, calls it once, on this thread.
+pub(crate) fn parallel_for<P: ThreadPool>(
     pool: &P,
     count: usize,
-    part: usize,
+    per_task: usize,
     multiplications: usize,
     work: impl Fn(Range<usize>) + Sync + Send,
 ) -> Result<(), P::Error> {
-    if count <= part || multiplications < MIN_MULTIPLICATIONS {
+    if count <= per_task || multiplications < MIN_MULTIPLICATIONS {
         work(0..count);
         return Ok(());
     }
-    pool.run(count.div_ceil(part), |index| {
-        work(index * part..((index + 1) * part).min(count));
+    pool.run(count.div_ceil(per_task), |task| {
+        work(task * per_task..((task + 1) * per_task).min(count));
     })
 }
 
-/// A slice whose disjoint parts are written by several threads.
+/// A slice of which several threads write disjoint parts.
 pub struct Disjoint<'a, T> {
     start: *mut T,
     len: usize,
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it gives out parts of a slice that may be sent to other threads, and whoever takes them
-// promises that they are disjoint.
+// SAFETY: `part` returns parts of a slice that may be sent to other threads, and its callers
+// promise that the parts are disjoint.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
-// SAFETY: as above.
+// SAFETY: the slice may be sent to another thread.
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
-    /// The whole slice.
+    /// Borrows a slice.
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
@@ -76,16 +76,16 @@ impl<'a, T> Disjoint<'a, T> {
     /// # Safety
     ///
     /// No other part that overlaps it is in use.
-    #[allow(clippy::mut_from_ref, reason = "what the type is for")]
+    #[allow(clippy::mut_from_ref, reason = "several threads take parts of one slice")]
     #[inline]
     pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: within the slice, as just checked, and in no other use, as the caller promises.
+        // SAFETY: within the slice, as just checked, and not in other use, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 
-/// Columns of a matrix whose other columns other threads write, one row at a time.
+/// Some columns of a matrix, one row at a time. Other threads may write the other columns.
 pub struct Columns<'a, T> {
     matrix: &'a Disjoint<'a, T>,
     first: usize,
@@ -94,11 +94,12 @@ pub struct Columns<'a, T> {
 }
 
 impl<'a, T> Columns<'a, T> {
-    /// `count` columns of rows of `stride`; those of the first row start at `first`.
+    /// `count` columns of a matrix with rows of length `stride`. `first` is the index of the first
+    /// column of the first row.
     ///
     /// # Safety
     ///
-    /// No other part of the matrix that overlaps them is in use as long as they are.
+    /// No other part of the matrix that overlaps the columns is in use at the same time.
     pub(crate) unsafe fn new(
         matrix: &'a Disjoint<'a, T>,
         first: usize,
@@ -108,7 +109,7 @@ impl<'a, T> Columns<'a, T> {
         Self { matrix, first, count, stride }
     }
 
-    /// How many columns there are.
+    /// Number of columns.
     pub(crate) fn width(&self) -> usize {
         self.count
     }
@@ -117,7 +118,7 @@ impl<'a, T> Columns<'a, T> {
     #[inline(always)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
         let start = self.first + row * self.stride;
-        // SAFETY: within the columns, which nothing else uses, and one row is lent at a time.
+        // SAFETY: no other code uses the columns, and `self` lends one row at a time.
         unsafe { self.matrix.part(start..start + self.count) }
     }
 }
@@ -126,7 +127,7 @@ impl<'a, T> Columns<'a, T> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A thread for each task.
+    /// A pool with a thread for each task.
     pub(crate) struct Threads;
 
     impl ThreadPool for Threads {

@@ -1,18 +1,18 @@
-//! Activations rounded to unsigned integers, each row with a scale and a minimum of its own, so
-//! that a row never depends on its neighbours.
+//! Activations rounded to unsigned integers. Each row has its own scale and minimum, so that it
+//! does not depend on other rows.
 
 use std::ops::{Deref, Range};
 
 use crate::dispatch;
 use crate::panels::{GROUP, MATRIX_GROUP};
-use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::parallel::{Disjoint, ThreadPool, parallel_for};
 use crate::simd::ROUND;
 use crate::simd::prefetch::CACHE_LINE;
 
-/// Rows that one thread rounds at a time.
-const ROWS_PER_PART: usize = 16;
+/// Rows of a task.
+const ROWS_PER_TASK: usize = 16;
 
-/// How the integers of all rows lie in memory.
+/// Layout of the integers of all rows in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Inputs of a row, padding included: a multiple of the group.
@@ -23,10 +23,10 @@ pub(crate) struct Layout {
     pub(crate) group: usize,
 }
 
-/// How a row's integers turn back into floats: `x = scale * integer + min`.
+/// Scale and minimum of a row: `x = scale * integer + min`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct RowScale {
-    /// Size of one step; NaN where a value of the row is not finite.
+    /// Size of one step; NaN if a value of the row is not finite.
     pub(crate) scale: f32,
     /// The value of the integer 0.
     pub(crate) min: f32,
@@ -41,7 +41,7 @@ struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    /// Changes the length; the bytes' values are unspecified afterwards.
+    /// Changes the length. Afterwards the values of the bytes are unspecified.
     fn resize(&mut self, len: usize) -> &mut [u8] {
         self.bytes.resize(len + CACHE_LINE, 0);
         self.first = self.bytes.as_ptr().align_offset(CACHE_LINE);
@@ -58,8 +58,8 @@ impl Deref for AlignedBytes {
     }
 }
 
-/// Rows of unsigned integers, tile by tile: within a tile, each group of inputs of every row in
-/// turn.
+/// Rows of unsigned integers, tile by tile. A tile holds the first group of inputs of every row in
+/// turn, then the second group of every row, and so on.
 #[derive(Debug, Default)]
 pub struct QuantizedActivations {
     bytes: AlignedBytes,
@@ -68,7 +68,8 @@ pub struct QuantizedActivations {
 }
 
 impl QuantizedActivations {
-    /// Rounds each row of `x`, `[_, size]`, to unsigned integers of `bits` bits, padded with zeros.
+    /// Rounds each row of `x`, `[rows, size]`, to unsigned integers of `bits` bits, padded with
+    /// zeros.
     pub(crate) fn fill<P: ThreadPool>(
         &mut self,
         pool: &P,
@@ -84,11 +85,11 @@ impl QuantizedActivations {
         let (bytes, scales) =
             (Disjoint::new(self.bytes.resize(count * stride)), Disjoint::new(&mut self.scales));
         let tiles = count.div_ceil(mr);
-        let tiles_per_part = ROWS_PER_PART.div_ceil(mr);
-        share(pool, tiles, tiles_per_part, 4 * x.len(), |tiles| {
+        let tiles_per_task = ROWS_PER_TASK.div_ceil(mr);
+        parallel_for(pool, tiles, tiles_per_task, 4 * x.len(), |tiles| {
             for tile in tiles {
                 let rows = rows_of_tile(tile, mr, count);
-                // SAFETY: each tile is written by the one thread that has it.
+                // SAFETY: only this task writes the tile.
                 let (bytes, scales) = unsafe {
                     let bytes = bytes.part(rows.start * stride..rows.end * stride);
                     (bytes, scales.part(rows.clone()))
@@ -107,7 +108,7 @@ impl QuantizedActivations {
         self.layout.stride
     }
 
-    /// How many tiles.
+    /// Number of tiles.
     pub(crate) fn tiles(&self) -> usize {
         self.scales.len().div_ceil(self.layout.mr)
     }
@@ -117,7 +118,7 @@ impl QuantizedActivations {
         rows_of_tile(tile, self.layout.mr, self.scales.len())
     }
 
-    /// The integers from row `first` on, which is the first of a tile.
+    /// The integers from row `first` on, the first row of a tile.
     pub(crate) fn bytes_from(&self, first: usize) -> &[u8] {
         &self.bytes[first * self.layout.stride..]
     }
@@ -128,15 +129,15 @@ impl QuantizedActivations {
     }
 }
 
-/// The rows of a tile, of `count` rows that are cut into tiles of `mr`.
+/// The rows of a tile, if `count` rows are cut into tiles of `mr` rows.
 fn rows_of_tile(tile: usize, mr: usize, count: usize) -> Range<usize> {
     tile * mr..((tile + 1) * mr).min(count)
 }
 
-/// Where a row lies in a tile.
+/// Position of a row in a tile.
 #[derive(Clone, Copy, Debug)]
 struct RowPosition {
-    /// Its number in the tile.
+    /// Number of the row in the tile.
     row: usize,
     /// Rows of the tile.
     rows: usize,
@@ -144,8 +145,8 @@ struct RowPosition {
     group: usize,
 }
 
-/// Values compared side by side: two AVX-512 registers, since each comparison waits for the one
-/// before.
+/// Values that are compared side by side: two AVX-512 registers, since each comparison waits for
+/// the one before.
 const LANES: usize = 32;
 /// Values that are rounded before they are stored.
 const CHUNK: usize = 512;
@@ -173,7 +174,8 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
         }
         return RowScale { scale: f32::NAN, min: f32::NAN };
     }
-    // Halves against halves: lane after lane would take longer than a short row.
+    // Each step compares half of the lanes with the other half. One lane after the other would take
+    // longer than a short row.
     let mut width = LANES;
     while width > 1 {
         width /= 2;
@@ -187,7 +189,7 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
     let ([min, ..], [max, ..]) = (low, high);
     let steps = ((1u32 << bits) - 1) as f32;
     let scale = (max - min) / steps;
-    // A row of one value: every integer is 0.
+    // If all values of the row are equal, every integer is 0.
     let inverse = if scale > 0.0 { steps / (max - min) } else { 0.0 };
     let round = |value: f32| (((value - min) * inverse + ROUND).to_bits() & 0xff) as u8;
     match position.group {
@@ -198,7 +200,7 @@ fn quantize_body(row: &[f32], bits: u32, bytes: &mut [u8], position: RowPosition
     RowScale { scale, min }
 }
 
-/// Stores the integers of a row in its tile, and zeros behind them.
+/// Stores the integers of a row in its tile, padded with zeros.
 #[inline(always)]
 fn store<const GROUP_SIZE: usize>(
     row: &[f32],
@@ -210,7 +212,7 @@ fn store<const GROUP_SIZE: usize>(
     let mut index = position.row;
     let mut integers = [0; CHUNK];
     for part in row.chunks(CHUNK) {
-        // Two loops, so that the first is one of whole registers.
+        // Two loops, so that the first processes whole registers.
         for (integer, &value) in integers.iter_mut().zip(part) {
             *integer = round(value);
         }
@@ -229,7 +231,7 @@ fn store<const GROUP_SIZE: usize>(
 
 dispatch! {
     /// Rounds a row to unsigned integers of `bits` bits, 8 at most, between its minimum and its
-    /// maximum. `bytes` are a tile; behind the row's inputs come zeros.
+    /// maximum. Writes them to their position in `bytes`, a tile, padded with zeros.
     fn quantize(
         row: &[f32],
         bits: u32,

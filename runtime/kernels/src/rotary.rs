@@ -1,14 +1,14 @@
-//! Rotary positions (Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position
-//! Embedding"): pairs of the values of a head, turned by an angle that grows with the position.
+//! Rotary position embedding: pairs of the values of a head are rotated by an angle that grows with
+//! the position. (Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding".)
 
-use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::parallel::{Disjoint, ThreadPool, parallel_for};
 
-/// Rows that a thread takes at a time.
-const ROWS: usize = 16;
+/// Rows of a task.
+const ROWS_PER_TASK: usize = 16;
 
-/// Turns the heads of `x`, `[rows, heads * size]`, and writes them to `rotated`. The values that
-/// make a pair are half a head apart. `sinusoids`, `[tokens, size]`, holds for each position the
-/// sines of its angles and, behind them, the cosines; row `r` stands at position `r % tokens`.
+/// Rotates the heads of `x`, `[rows, heads * size]`, and writes them to `rotated`. The two values
+/// of a pair are half a head apart. `sinusoids`, `[tokens, size]`, holds for each position the
+/// sines of its angles, then the cosines. Row `r` is at position `r % tokens`.
 ///
 /// # Panics
 ///
@@ -22,11 +22,11 @@ pub fn rotate<P: ThreadPool>(
 ) -> Result<(), P::Error> {
     let (rows, tokens) = (x.len() / hidden, sinusoids.len() / size);
     let rotated = Disjoint::new(rotated);
-    share(pool, rows, ROWS, 2 * x.len(), |rows| {
+    parallel_for(pool, rows, ROWS_PER_TASK, 2 * x.len(), |rows| {
         for row in rows {
             let (sines, cosines) = sinusoids[row % tokens * size..][..size].split_at(size / 2);
             let range = row * hidden..(row + 1) * hidden;
-            // SAFETY: the row is this part's alone.
+            // SAFETY: only this task writes the row.
             let rotated = unsafe { rotated.part(range.clone()) };
             let heads = x[range].chunks_exact(size).zip(rotated.chunks_exact_mut(size));
             for (head, rotated) in heads {

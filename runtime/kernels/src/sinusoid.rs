@@ -1,30 +1,30 @@
-//! Sinusoidal positions that are computed: no table, and so no end.
+//! Sinusoidal positions, computed instead of read from a table, so without a greatest position.
 
-/// The positions of one model.
+/// The frequencies of the sinusoidal positions of a model.
 #[derive(Clone, Debug)]
 pub struct Sinusoids {
     frequencies: Vec<f32>,
 }
 
 impl Sinusoids {
-    /// Those of fairseq, of `size` values each.
+    /// The positions of fairseq, `size` values each.
     ///
-    /// Agrees with `M2M100SinusoidalPositionalEmbedding` in
-    /// `transformers/models/m2m_100/modeling_m2m_100.py`, which computes in float32, as this does:
-    /// far from the start, rounding the angle changes more than rounding its sine.
+    /// They agree with `M2M100SinusoidalPositionalEmbedding` in
+    /// `transformers/models/m2m_100/modeling_m2m_100.py`. Both compute in float32: at great
+    /// positions, rounding the angle changes the result more than rounding its sine.
     pub fn new(size: usize) -> Self {
         let half = size / 2;
         let step = (10_000f64.ln() / half.saturating_sub(1).max(1) as f64) as f32;
         Self { frequencies: (0..half).map(|column| (column as f32 * -step).exp()).collect() }
     }
 
-    /// Those of these frequencies, two values for each.
+    /// Positions with these frequencies, two values for each frequency.
     pub fn of(frequencies: &[f32]) -> Self {
         Self { frequencies: frequencies.to_vec() }
     }
 
-    /// Writes `position`: sines of falling frequency in the first half of `row`, cosines in the
-    /// second, and a zero behind them where its size is odd.
+    /// Writes `position` to `row`: the sines of all frequencies, then the cosines, then a zero if
+    /// the length of the row is odd.
     pub fn write(&self, position: usize, row: &mut [f32]) {
         let (sines, rest) = row.split_at_mut(self.frequencies.len());
         let (cosines, odd) = rest.split_at_mut(self.frequencies.len());

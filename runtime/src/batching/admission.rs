@@ -1,27 +1,27 @@
-//! Which moment is right for the next document to join.
+//! Decides when the next document joins the running ones.
 
+use super::demand::{Demand, Goal};
 use super::latencies::Latencies;
-use super::{Goal, Next};
 
-/// Rows whose longest histories and sources bound the memory of all documents together.
+/// Memory is bounded to that of so many rows with histories and sources of the greatest length.
 const ROWS_IN_MEMORY: usize = 16;
-/// The longest history of each of those.
+/// Greatest length of a history in that bound, in tokens.
 const LONGEST_HISTORY: usize = 1024;
 
-/// What may run together.
+/// Upper bounds for the documents that run together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Rows of all documents.
+    /// Decoder rows.
     pub(crate) rows: usize,
-    /// Tokens of all sources.
+    /// Tokens in all sources.
     source: usize,
-    /// Tokens of the histories of all rows.
+    /// Tokens in the histories of all rows.
     history: usize,
 }
 
 impl Bounds {
-    /// So many rows, in the memory that [`ROWS_IN_MEMORY`] of them would take with sources of so
-    /// many tokens.
+    /// At most `rows` rows, in the memory of [`ROWS_IN_MEMORY`] rows with sources of
+    /// `longest_source` tokens.
     pub(crate) fn new(rows: usize, longest_source: usize) -> Self {
         Self {
             rows,
@@ -30,8 +30,12 @@ impl Bounds {
         }
     }
 
-    /// Whether the next document fits beside those that run.
-    pub(super) fn admit<'a>(&self, next: &Next, running: impl Iterator<Item = &'a Next>) -> bool {
+    /// Whether the next document fits in addition to the running ones.
+    pub(super) fn admit<'a>(
+        &self,
+        next: &Demand,
+        running: impl Iterator<Item = &'a Demand>,
+    ) -> bool {
         let mut sums = [next.rows, next.tokens, next.history()];
         for one in running {
             for (sum, more) in sums.iter_mut().zip([one.rows, one.tokens, one.history()]) {
@@ -42,32 +46,32 @@ impl Bounds {
     }
 }
 
-/// A document that runs.
+/// A running document.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Runner {
-    /// Rows of its last step, those of a draft included.
+    /// Rows of the document in the last step, including the rows of a draft.
     pub(super) rows: usize,
-    /// Steps that it has made.
+    /// Decoder steps made for the document.
     pub(super) steps: usize,
 }
 
-/// Whether it is time for the next of so many waiting documents to join those that run.
+/// Whether the next of `waiting` documents should join those that run now.
 ///
-/// Documents that decode together share every reading of the weights, so that each that joins saves
-/// time for all who wait. But while it is encoded, those who run stand still. Until the next of
-/// them leaves, all who wait gain what is saved by then; it is worth that where it is more than
-/// those who leave then lose. Where only throughput counts, anything that is saved is worth it.
+/// Documents that decode together share one reading of the weights, so a document that joins saves
+/// time for all that wait. But no decoder step is made while it is encoded. For latency, the time
+/// that the waiting documents save until the next running document leaves is compared with the time
+/// by which the documents that leave then are delayed. For throughput, any saving is enough.
 pub(super) fn is_time(
     goal: Goal,
     latencies: &Latencies,
-    next: &Next,
+    next: &Demand,
     waiting: usize,
     running: &[Runner],
 ) -> bool {
     let rows: usize = running.iter().map(|runner| runner.rows).sum();
     let seconds = [rows, rows + next.rows, next.rows].map(|rows| latencies.step_seconds(rows));
     let [Some(now), Some(joined), Some(alone)] = seconds else {
-        // Running together is how it becomes known.
+        // Nothing is measured yet: running the documents together measures it.
         return true;
     };
     let saved = now + alone - joined;
@@ -91,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// Learned of steps that take these milliseconds by rows, and documents of 48 steps.
+    /// Latencies of an encoder and of steps in milliseconds; a document takes 48 steps.
     fn learned(encode: f64, step: impl Fn(usize) -> f64) -> Latencies {
         let milliseconds = |value: f64| Duration::from_secs_f64(value / 1e3);
         let mut latencies = Latencies::default();
@@ -103,7 +107,7 @@ mod tests {
         latencies
     }
 
-    const NEXT: Next = Next { rows: 4, tokens: 1, longest: 48 };
+    const NEXT: Demand = Demand { rows: 4, tokens: 1, longest: 48 };
 
     fn runners(steps: &[usize]) -> Vec<Runner> {
         steps.iter().map(|&steps| Runner { rows: 4, steps }).collect()
@@ -114,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_for_what_is_not_known() {
+    fn documents_join_while_nothing_is_measured() {
         assert!(time(&Latencies::default(), 1, &[1, 1]));
     }
 
     #[test]
-    fn who_is_encoded_quickly_joins_at_once() {
+    fn a_document_with_a_quick_encoder_joins_at_once() {
         let latencies = learned(5.0, |rows| 5.0 + 0.4 * rows as f64);
         assert!(time(&latencies, 1, &[1]));
         assert!(time(&latencies, 1, &[1, 20, 30]));
@@ -127,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_encoder_waits_for_the_running_unless_many_wait() {
+    fn a_document_with_a_slow_encoder_waits_unless_many_wait() {
         let latencies = learned(300.0, |rows| 5.0 + 0.4 * rows as f64);
         assert!(!time(&latencies, 1, &[10]));
         assert!(time(&latencies, 10, &[10]));
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_as_long_as_their_rows_are_not_shared() {
+    fn documents_run_alone_where_a_step_takes_time_by_rows() {
         let latencies = learned(0.0, |rows| rows as f64);
         for goal in [Goal::Latency, Goal::Throughput] {
             assert!(!is_time(goal, &latencies, &NEXT, 9, &runners(&[1])));
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_behind_a_cliff_are_not_taken() {
+    fn documents_do_not_join_where_steps_become_much_slower() {
         let latencies = learned(300.0, |rows| if rows > 12 { 100.0 } else { 10.0 });
         let is_time =
             |running: &[usize]| is_time(Goal::Throughput, &latencies, &NEXT, 1, &runners(running));
@@ -153,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_that_of_sixteen_rows() {
+    fn memory_is_bounded_to_sixteen_rows() {
         let bounds = Bounds::new(64, 512);
-        let fit = |next: Next, count: usize| bounds.admit(&next, vec![next; count - 1].iter());
-        let beams = Next { rows: 4, tokens: 512, longest: 142 };
+        let fit = |next: Demand, count: usize| bounds.admit(&next, vec![next; count - 1].iter());
+        let beams = Demand { rows: 4, tokens: 512, longest: 142 };
         assert!(fit(beams, 16) && !fit(beams, 17), "64 rows");
-        let greedy = Next { rows: 1, ..beams };
+        let greedy = Demand { rows: 1, ..beams };
         assert!(fit(greedy, 16) && !fit(greedy, 17), "16 sources of 512 tokens");
-        let short = Next { tokens: 64, ..greedy };
+        let short = Demand { tokens: 64, ..greedy };
         assert!(fit(short, 64) && !fit(short, 65));
-        let long = Next { rows: 4, tokens: 64, longest: 1024 };
+        let long = Demand { rows: 4, tokens: 64, longest: 1024 };
         assert!(fit(long, 4) && !fit(long, 5), "histories of 16 rows");
     }
 }

@@ -1,23 +1,23 @@
-//! How long encoders and steps take, learned while they run.
+//! Measured times of encoders and decoder steps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Weight of the newest sample in an exponential moving average.
 const SMOOTHING: f64 = 0.1;
-/// A step time is dropped after so many steps without a sample: one slow moment is forgotten.
+/// A step time is dropped after this many steps without a sample, so a slow one does not stay.
 const MAX_AGE_STEPS: u64 = 4096;
 
-/// Moving averages of what encoding and decoding take.
+/// Moving averages of the times of encoding and decoding.
 #[derive(Debug, Default)]
 pub(super) struct Latencies {
-    /// Encoder seconds of a source token.
+    /// Seconds of the encoder per source token.
     encode: Option<f64>,
-    /// Decoder steps of a document.
+    /// Decoder steps per document.
     steps: Option<f64>,
-    /// Seconds of a decoder step with its searches, by rows.
+    /// Seconds of a decoder step with its searches, by number of rows.
     step: BTreeMap<usize, StepTime>,
-    /// Steps observed.
+    /// Number of steps measured.
     observed: u64,
 }
 
@@ -29,12 +29,12 @@ struct StepTime {
 }
 
 impl Latencies {
-    /// Learns from the encoding of a document of so many tokens.
+    /// Records the time of encoding a document of `tokens` tokens.
     pub(super) fn encoded(&mut self, tokens: usize, took: Duration) {
         learn(&mut self.encode, took.as_secs_f64() / tokens.max(1) as f64);
     }
 
-    /// Learns from a step of so many rows.
+    /// Records the time of a step of `rows` rows.
     pub(super) fn stepped(&mut self, rows: usize, took: Duration) {
         let (new, last) = (took.as_secs_f64(), self.observed);
         self.observed += 1;
@@ -51,22 +51,22 @@ impl Latencies {
         }
     }
 
-    /// Learns from a document that was finished after so many steps.
+    /// Records the steps of a finished document.
     pub(super) fn finished(&mut self, steps: usize) {
         learn(&mut self.steps, steps as f64);
     }
 
-    /// Encoder seconds of so many tokens.
+    /// Seconds of the encoder for a document of `tokens` tokens.
     pub(super) fn encode_seconds(&self, tokens: usize) -> Option<f64> {
         self.encode.map(|seconds| seconds * tokens as f64)
     }
 
-    /// Decoder steps of a document.
+    /// Decoder steps per document.
     pub(super) fn steps(&self) -> Option<f64> {
         self.steps
     }
 
-    /// Seconds of a step of so many rows: measured, or on the line through the nearest measured.
+    /// Seconds of a step of `rows` rows, interpolated or extrapolated where none was measured.
     pub(super) fn step_seconds(&self, rows: usize) -> Option<f64> {
         let point = |(&rows, step): (&usize, &StepTime)| (rows as f64, step.seconds);
         let mut below = self.step.range(..=rows).rev().map(point);

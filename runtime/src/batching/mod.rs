@@ -1,102 +1,63 @@
-//! Continuous batching: a document joins the running steps as soon as it is encoded, and leaves
-//! when it is finished.
+//! Continuous batching: a document joins the running ones as soon as it is encoded, and leaves when
+//! it is finished.
 //!
-//! * `latencies`: how long encoders and steps take, learned while they run.
-//! * `admission`: which moment is right for the next document to join.
+//! * `demand`: what a document needs, and what its caller prefers.
+//! * `latencies`: measured times of encoders and decoder steps.
+//! * `admission`: decides when the next document joins.
 
 mod admission;
+mod demand;
 mod latencies;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use admission::Bounds;
 use admission::Runner;
+pub use demand::{Demand, Goal};
 use latencies::Latencies;
 
 use crate::error::{Error, Result};
 use crate::generation::{
-    GenerateError, Generated, GenerationConfig, Observer, Searches, Source, StepModel, StopReason,
-    check,
+    GenerateError, Generated, GenerationConfig, SearchResult, Searches, Source, StepModel,
+    StopReason, check,
 };
+use crate::observer::Observer;
 use crate::session::{Decoder, Decoding, Encoder};
 
 /// A document to generate for.
 pub struct Task {
-    /// Its number in reports; no other that runs has it.
+    /// Number of the document in reports, unique among the documents that run.
     pub document: usize,
-    /// Tokens for the encoder.
+    /// Token ids for the encoder.
     pub ids: Vec<u32>,
-    /// What its search knows of it.
+    /// Source of the search.
     pub source: Source,
-    /// How to generate.
+    /// Configuration of the search.
     pub config: Arc<GenerationConfig>,
 }
 
-/// What the next document asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Next {
-    /// Decoder rows.
-    pub rows: usize,
-    /// Tokens of its source, or a guess.
-    pub tokens: usize,
-    /// Tokens of each row's history at most.
-    pub longest: usize,
-}
+/// Documents that wait to be encoded and decoded.
+pub trait Documents: Observer<Result<Generated>> {
+    /// The number of waiting documents, and the demand of the next one.
+    fn waiting(&mut self) -> Option<(usize, Demand)>;
 
-impl Next {
-    /// What a document with these parameters asks for.
-    pub fn new(config: &GenerationConfig, tokens: usize) -> Self {
-        Self { rows: config.rows_per_document(), tokens, longest: config.longest_history() }
-    }
-
-    fn history(&self) -> usize {
-        self.rows.saturating_mul(self.longest)
-    }
-}
-
-/// What counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// That all are finished soon: nobody waits for a single one.
-    Throughput,
-    /// That each is finished soon.
-    Latency,
-}
-
-/// Documents that wait, and who is told of them.
-pub trait Documents {
-    /// How many wait, and what the next of them asks for.
-    fn waiting(&mut self) -> Option<(usize, Next)>;
-
-    /// Whether the next one and those that run are to be finished soon each, or all together. Asked
-    /// after [`waiting`](Self::waiting).
+    /// Whether to optimize throughput or latency. Called after [`waiting`](Self::waiting), where it
+    /// decides whether the next document joins.
     fn goal(&self) -> Goal {
         Goal::Throughput
     }
 
-    /// Takes the next one. `None` where there was none, or it came to nothing.
+    /// Takes the next document. `None` if there is none, or if it failed before it was encoded.
     fn take(&mut self) -> Option<Task>;
 
-    /// A document was encoded, and decodes from now on.
+    /// A document was encoded in this time; its decoding begins.
     fn encoded(&mut self, document: usize, took: Duration) {
         let _ = (document, took);
     }
-
-    /// Whether nobody waits for the document any more. Asked before each step.
-    fn cancelled(&mut self, document: usize) -> bool;
-
-    /// A token became final. Only greedy search and sampling call this.
-    fn token(&mut self, document: usize, sequence: usize, token: u32) {
-        let _ = (document, sequence, token);
-    }
-
-    /// A document is finished, or failed.
-    fn ended(&mut self, document: usize, outcome: Result<Generated>);
 }
 
-/// Runs documents through encoder and decoder, and knows how long that takes.
+/// Runs documents through encoder and decoder, and measures how long they take.
 pub(crate) struct Batcher {
     pub(crate) encoder: Encoder,
     pub(crate) decoder: Decoder,
@@ -106,30 +67,36 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    /// Runs with so many threads.
+    /// `threads` is the number of threads for the searches.
     pub(crate) fn new(encoder: Encoder, decoder: Decoder, bounds: Bounds, threads: usize) -> Self {
         Self { encoder, decoder, bounds, latencies: Latencies::default(), threads }
     }
 
-    /// Runs until no document waits and none runs. Between two steps there is one encoder at most.
+    /// Runs until no document waits and none runs. At most one document is encoded between two
+    /// decoder steps.
     ///
     /// # Errors
-    /// Where a step fails: no document that was taken and has not ended will.
+    /// If a decoder step fails. Documents that were taken and have not ended are not reported.
     pub(crate) fn run(&mut self, documents: &mut dyn Documents) -> Result<()> {
         let mut decoding = self.decoder.start()?;
         let mut searches = Searches::new(self.threads, self.bounds.rows);
         let mut rows_before = 0;
-        let mut running = Running { documents, latencies: &mut self.latencies, sizes: Vec::new() };
+        let mut running =
+            Running { documents, latencies: &mut self.latencies, demands: Vec::new() };
         loop {
             let next = running.documents.waiting();
-            let goal = running.documents.goal();
             let joins = next.filter(|(waiting, next)| {
-                let sizes = running.sizes.iter().map(|(_, size)| size);
+                if searches.is_empty() {
+                    return true;
+                }
+                let demands = running.demands.iter().map(|(_, demand)| demand);
+                if !self.bounds.admit(next, demands) {
+                    return false;
+                }
+                let goal = running.documents.goal();
                 let runners = searches.progress().map(|(rows, steps)| Runner { rows, steps });
                 let runners: Vec<_> = runners.collect();
-                searches.is_empty()
-                    || (self.bounds.admit(next, sizes)
-                        && admission::is_time(goal, running.latencies, next, *waiting, &runners))
+                admission::is_time(goal, running.latencies, next, *waiting, &runners)
             });
             if joins.is_some()
                 && let Some(task) = running.documents.take()
@@ -149,7 +116,7 @@ impl Batcher {
             }
             let start = Instant::now();
             let rows = searches.step(&mut decoding, &mut running)?;
-            // A step of other rows than the one before makes tensors anew.
+            // A step with another number of rows than the one before also allocates tensors.
             if rows > 0 && std::mem::replace(&mut rows_before, rows) == rows {
                 running.latencies.stepped(rows, start.elapsed());
             }
@@ -157,7 +124,7 @@ impl Batcher {
     }
 }
 
-/// Encodes a document, and lets it join.
+/// Encodes a document and adds it to the running ones.
 fn join(
     encoder: &mut Encoder,
     decoding: &mut Decoding<'_>,
@@ -171,23 +138,23 @@ fn join(
     let took = start.elapsed();
     running.latencies.encoded(ids.len(), took);
     running.documents.encoded(document, took);
-    let size = Next::new(&config, ids.len());
+    let demand = Demand::new(&config, ids.len());
     check(decoding.vocab_size(), &config).map_err(GenerateError::of_model::<Error>)?;
-    let place = decoding.join(memory, config.rows_per_document())?;
-    searches.start(document, place, &source, config).inspect_err(|_| decoding.leave(place))?;
-    running.sizes.push((document, size));
+    let slot = decoding.join(memory, config.rows_per_document())?;
+    searches.start(document, slot, &source, config).inspect_err(|_| decoding.leave(slot))?;
+    running.demands.push((document, demand));
     Ok(())
 }
 
-/// The documents that run.
+/// The running documents.
 struct Running<'a> {
     documents: &'a mut dyn Documents,
     latencies: &'a mut Latencies,
-    /// By number, what each asked for.
-    sizes: Vec<(usize, Next)>,
+    /// Number and demand of each document.
+    demands: Vec<(usize, Demand)>,
 }
 
-impl Observer for Running<'_> {
+impl Observer<SearchResult> for Running<'_> {
     fn cancelled(&mut self, document: usize) -> bool {
         self.documents.cancelled(document)
     }
@@ -196,18 +163,14 @@ impl Observer for Running<'_> {
         self.documents.token(document, sequence, token);
     }
 
-    fn ended(
-        &mut self,
-        document: usize,
-        outcome: std::result::Result<Generated, GenerateError<Infallible>>,
-    ) {
-        self.sizes.retain(|(number, _)| *number != document);
-        if let Ok(generated) = &outcome
+    fn ended(&mut self, document: usize, result: SearchResult) {
+        self.demands.retain(|(number, _)| *number != document);
+        if let Ok(generated) = &result
             && generated.stopped != StopReason::Cancelled
         {
             self.latencies.finished(generated.steps);
         }
-        let outcome = outcome.map_err(|error| Error::from(error.of_model::<Error>()));
-        self.documents.ended(document, outcome);
+        let result = result.map_err(|error| Error::from(error.of_model::<Error>()));
+        self.documents.ended(document, result);
     }
 }

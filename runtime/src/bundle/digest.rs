@@ -1,4 +1,4 @@
-//! SHA-256 digests, as the manifest records them.
+//! SHA-256 digests.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,12 +11,12 @@ pub fn file(path: &Path) -> io::Result<String> {
     of(File::open(path)?)
 }
 
-/// The SHA-256 digest of bytes that come one after the other.
+/// An incremental SHA-256 digest.
 #[derive(Clone, Debug, Default)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// More bytes come.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         sha2::Digest::update(&mut self.0, bytes);
     }
@@ -27,7 +27,7 @@ impl Digest {
     }
 }
 
-/// The SHA-256 digest of everything that a reader gives, in lower-case hexadecimal.
+/// The SHA-256 digest of all bytes of a reader, in lower-case hexadecimal.
 pub fn of(mut reader: impl Read) -> io::Result<String> {
     let mut digest = Digest::default();
     let mut buffer = vec![0; 1 << 20];
@@ -46,7 +46,7 @@ pub fn bytes(bytes: &[u8]) -> String {
     digest.finish()
 }
 
-/// Lower-case hexadecimal.
+/// Formats bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a bundle is, where it came from, and what its files must hold.
+//! `manifest.json`: the description of a bundle, its origin, and the digests of its files.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use super::precision::Precision;
 /// The bundle format that this version writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// What an export is written for.
+/// The layout of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// The bundle that this library runs.
     #[default]
     Bundle,
-    /// Standard operators under optimum's names, for ONNX Runtime in other hands.
+    /// Standard operators with optimum's names, for other programs.
     Optimum,
 }
 
@@ -26,63 +26,63 @@ impl Layout {
     }
 }
 
-/// The record in `manifest.json`.
+/// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of the bundle format: [`FORMAT`].
     pub format: u32,
-    /// What the export is written for; absent for a bundle.
+    /// Layout of the export; absent for a bundle.
     #[serde(skip_serializing_if = "Layout::is_bundle", default)]
     pub layout: Layout,
     /// `model_type` of the checkpoint.
     pub architecture: String,
     /// Precision of the weights.
     pub precision: Precision,
-    /// What wrote the bundle.
+    /// The program that wrote the bundle.
     pub tool: Tool,
-    /// Version of ONNX Runtime it was verified with; absent when verification was turned off.
+    /// Version of ONNX Runtime that the bundle was verified with; absent without verification.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub onnxruntime: Option<String>,
-    /// What weights were rounded by; absent where they were rounded by themselves.
+    /// Documents for the calibration of the weights; absent without calibration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub calibration: Option<CalibrationRecord>,
-    /// Where the model came from.
+    /// Origin of the model.
     pub source: SourceRecord,
     /// Sizes of the model.
     pub shape: ModelShape,
-    /// Longest source in tokens, the end token included; what is longer is truncated.
+    /// Maximum number of source tokens, special tokens included. Longer sources are truncated.
     pub max_source_tokens: usize,
-    /// What is put before every source text, as the model was trained: `summarize: ` for T5. Absent
-    /// where it was trained without.
+    /// Text that precedes every source, as in training: `summarize: ` for T5. Absent if the model
+    /// was trained without one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_prefix: Option<String>,
-    /// Tokens of the tokenizer that the model does not know; absent where it knows all.
+    /// Tokens of the tokenizer that the model does not know; absent if it knows all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub surplus_tokens: Option<Surplus>,
-    /// The token of the language that the tokenizer was set to write (mBART, M2M-100). A hint for
-    /// `forced_bos_token_id`: as in transformers, generation follows the model's settings alone.
+    /// Token of the tokenizer's target language (mBART, M2M-100), a hint for `forced_bos_token_id`.
+    /// As in transformers, generation uses only the model's settings.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub target_language_token: Option<u32>,
-    /// Which file each generation default came from.
+    /// The file that each generation default came from.
     pub generation_defaults: BTreeMap<String, String>,
-    /// Every other file of the bundle.
+    /// Records of all other files of the bundle.
     pub files: BTreeMap<String, FileRecord>,
 }
 
-/// Tokens that only serve to cut text: the model sees another in their place.
+/// Tokens of the tokenizer that the model does not know. They are replaced by another token.
 ///
-/// Marian's SentencePiece model has pieces that its vocabulary leaves out; they cut text as any
-/// other, and are unknown to the model.
+/// Marian's SentencePiece model has pieces that are not in its vocabulary. They take part in the
+/// tokenization, and become the unknown token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Surplus {
-    /// The first id of them; all that follow are, too.
+    /// The first such id. All greater ids are surplus too.
     pub from: u32,
-    /// The id that the model sees.
+    /// The id that replaces them.
     pub token: u32,
 }
 
 impl Surplus {
-    /// The id that the model sees for the token `id`.
+    /// The id for the model of the token `id`.
     pub fn apply(self, id: u32) -> u32 {
         if id < self.from { id } else { self.token }
     }
@@ -91,9 +91,9 @@ impl Surplus {
 /// The program that wrote a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
-    /// `epitome`
+    /// Name of the program: `epitome`.
     pub name: String,
-    /// Its version.
+    /// Version of the program.
     pub version: String,
 }
 
@@ -106,31 +106,31 @@ pub struct SourceRecord {
     pub digest: String,
     /// The file the weights were read from.
     pub weights: String,
-    /// `transformers_version` in config.json, where it says.
+    /// `transformers_version` of config.json, if it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub transformers_version: Option<String>,
-    /// Tensors that the model has no use for.
+    /// Tensors of the checkpoint that the model does not use.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub left_out: Vec<String>,
 }
 
-/// The documents that a bundle's weights were rounded by.
+/// The documents for the calibration of a bundle's weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CalibrationRecord {
-    /// What they were called: the name of a file, without its path.
+    /// Name of the documents' file, without its path.
     pub name: String,
-    /// How many.
+    /// Number of documents.
     pub documents: usize,
-    /// Digest of their texts.
+    /// Digest of the documents' texts.
     pub digest: String,
 }
 
-/// What a file of the bundle must hold.
+/// Size and digest of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Size in bytes.
     pub bytes: u64,
-    /// SHA-256 in hexadecimal.
+    /// SHA-256 in lower-case hexadecimal.
     pub sha256: String,
 }
 
@@ -139,29 +139,29 @@ pub struct FileRecord {
 pub struct ModelShape {
     /// Size of a hidden state.
     pub hidden_size: usize,
-    /// Layers of the encoder.
+    /// Number of encoder layers.
     pub encoder_layers: usize,
-    /// Layers of the decoder.
+    /// Number of decoder layers.
     pub decoder_layers: usize,
-    /// Heads of keys and values of a decoder layer.
+    /// Number of heads of keys and values of a decoder layer.
     pub heads: usize,
     /// Size of a head.
     pub head_size: usize,
-    /// Tokens the model can produce.
+    /// Size of the vocabulary of summaries.
     pub vocab_size: usize,
-    /// Tokens a source can hold, where it has a vocabulary of its own.
+    /// Size of the vocabulary of sources, if it differs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_vocab_size: Option<usize>,
-    /// Most tokens a source can have.
+    /// Maximum number of source tokens.
     pub max_source_positions: usize,
-    /// Most tokens that the decoder can read of a sequence, the start token included; absent where
-    /// its positions have no end.
+    /// Maximum number of decoder tokens, the start token included; absent if positions are
+    /// unlimited.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_target_positions: Option<usize>,
-    /// Whether the encoder reads which tokens have global attention (LED).
+    /// Whether the encoder has the input `global_attention_mask` (LED).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub global_attention: bool,
-    /// Trained keys and values before those of every source (MVP's prompts).
+    /// Number of trained keys and values that precede those of every source (MVP's prompts).
     #[serde(skip_serializing_if = "is_zero", default)]
     pub source_prompt: usize,
 }

@@ -1,14 +1,14 @@
-//! The bundle: the folder that holds an exported model.
+//! The bundle: the folder of an exported model.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `encoder.onnx` | source tokens to the cross-attention keys and values of every decoder layer |
-//! | `decoder.onnx` | one decoder step over a cache that is written in place |
-//! | `weights.bin` | the weights of both graphs, mapped rather than read |
+//! | `decoder.onnx` | one decoder step, with a key/value cache that is updated in place |
+//! | `weights.bin` | the weights of both graphs, mapped to memory |
 //! | `tokenizer.json` | the tokenizer, in the format of the `tokenizers` library |
-//! | `target_tokenizer.json` | that of summaries, where they have another |
-//! | `generation_config.json` | generation defaults, under transformers' names |
-//! | `manifest.json` | what all this is and where it came from |
+//! | `target_tokenizer.json` | the tokenizer of summaries, if it differs |
+//! | `generation_config.json` | generation defaults, with transformers' names |
+//! | `manifest.json` | a description of the model, its origin, and digests of the files |
 
 pub mod digest;
 pub mod io;
@@ -32,21 +32,21 @@ use crate::error::{Error, Result};
 pub const ENCODER: &str = "encoder.onnx";
 /// The decoder graph.
 pub const DECODER: &str = "decoder.onnx";
-/// The weights of all graphs.
+/// The weights of both graphs.
 pub const WEIGHTS: &str = "weights.bin";
 /// The tokenizer.
 pub const TOKENIZER: &str = "tokenizer.json";
-/// The tokenizer of summaries, where it is another than that of sources.
+/// The tokenizer of summaries, if it differs from that of sources.
 pub const TARGET_TOKENIZER: &str = "target_tokenizer.json";
 /// Generation defaults.
 pub const GENERATION_CONFIG: &str = "generation_config.json";
-/// The record of what the bundle is.
+/// The manifest.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The encoder graph of optimum's layout: what tells it, whoever wrote it.
+/// The encoder graph of optimum's layout, by which the layout is recognized.
 const OPTIMUM_ENCODER: &str = "encoder_model.onnx";
 
-/// The files that every bundle has beside its manifest, which keeps a digest of each.
+/// The files of every bundle, except the manifest. The manifest has a digest of each.
 pub const FILES: [&str; 5] = [ENCODER, DECODER, WEIGHTS, TOKENIZER, GENERATION_CONFIG];
 
 /// An exported model on disk.
@@ -57,8 +57,8 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a bundle and checks what can be checked at once: that every file is there in its full
-    /// size, and the digests of all but the weights. [`check`](Self::check) reads those too.
+    /// Opens a bundle. This checks the sizes of all files, and all digests except that of the
+    /// weights, which [`check`](Self::check) verifies.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref().to_owned();
         if !root.is_dir() {
@@ -90,7 +90,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Whether the weights are enough for the sizes in the manifest, from which buffers are made.
+    /// Checks that the weights are large enough for the manifest's sizes, which determine the
+    /// buffers.
     fn check_shape(&self) -> Result<()> {
         let shape = &self.manifest.shape;
         let bytes = u128::from(self.record(WEIGHTS)?.bytes);
@@ -99,7 +100,7 @@ impl Bundle {
             sizes.fold(1, u128::saturating_mul)
         };
         let [hidden, heads] = [shape.hidden_size, shape.heads];
-        // Tables of tokens take a byte a number at least, and matrices half a byte.
+        // An element takes at least one byte in embedding tables, and half a byte in matrices.
         let needed = [
             ("vocab_size", product(&[shape.vocab_size, hidden])),
             ("source_vocab_size", product(&[shape.source_vocab_size.unwrap_or(0), hidden])),
@@ -121,13 +122,13 @@ impl Bundle {
         self.files().try_for_each(|name| self.check_file(name))
     }
 
-    /// Every file beside the manifest.
+    /// All files except the manifest.
     fn files(&self) -> impl Iterator<Item = &'static str> {
         FILES.into_iter().chain(self.has_target_tokenizer().then_some(TARGET_TOKENIZER))
     }
 
-    /// Whether summaries have a tokenizer of their own.
-    pub fn has_target_tokenizer(&self) -> bool {
+    /// Whether the bundle has a target tokenizer.
+    pub(crate) fn has_target_tokenizer(&self) -> bool {
         self.manifest.files.contains_key(TARGET_TOKENIZER)
     }
 
@@ -141,12 +142,12 @@ impl Bundle {
         self.root.join(name)
     }
 
-    /// What the bundle is.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The generation defaults, as they stand in the file.
+    /// Reads the generation defaults.
     pub fn generation_config(&self) -> Result<Map<String, Value>> {
         read_json(&self.path(GENERATION_CONFIG))
     }

@@ -1,11 +1,11 @@
-//! What can be wrong with generation parameters, and with a search.
+//! Errors of generation parameters and of searches.
 
 use std::convert::Infallible;
 
-/// Values longer than this are cut in messages.
+/// Maximum number of characters of a value in a message.
 pub(super) const SHOWN: usize = 80;
 
-/// A value as a message shows it.
+/// Shortens a value for a message.
 pub(super) fn shown(text: String) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -13,67 +13,67 @@ pub(super) fn shown(text: String) -> String {
     }
 }
 
-/// A generation parameter that cannot be followed, said in one sentence.
+/// An error of a generation parameter. Its message is one sentence.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {
     /// The name is not a generation parameter.
     #[error("unknown generation parameter `{name}`{}", did_you_mean(.nearest))]
     Unknown {
-        /// The name as it was given.
+        /// The unknown name.
         name: String,
-        /// The known name most like it, if one is like it at all.
+        /// The most similar known name, if one is similar enough.
         nearest: Option<&'static str>,
     },
-    /// The value has the wrong type, or lies outside what the parameter allows.
+    /// The value has the wrong type, or the parameter does not allow it.
     #[error("generation parameter `{name}` is {value}, but it must be {allowed}")]
     Invalid {
-        /// The parameter.
+        /// Name of the parameter.
         name: &'static str,
-        /// The value as it was given, cut when long.
+        /// The value, shortened if it is long.
         value: String,
-        /// What the parameter allows.
+        /// The values that the parameter allows.
         allowed: String,
     },
-    /// The value is sound by itself but contradicts another one.
+    /// The value contradicts another parameter or the model.
     #[error("generation parameter `{name}` is {value}, but {reason}")]
     Contradiction {
-        /// The parameter.
+        /// Name of the parameter.
         name: &'static str,
-        /// Its value.
+        /// Value of the parameter.
         value: String,
-        /// What it contradicts.
+        /// Reason of the contradiction.
         reason: String,
     },
-    /// transformers knows the parameter, epitome does not implement it.
+    /// transformers has the parameter, but epitome does not implement it.
     #[error("generation parameter `{name}` is not supported (it was set to {value})")]
     NotSupported {
-        /// The parameter.
+        /// Name of the parameter.
         name: &'static str,
-        /// The value as it was given, cut when long.
+        /// The value, shortened if it is long.
         value: String,
     },
-    /// The model names no token where generation needs one.
+    /// Neither caller nor model gives a required parameter.
     #[error(
         "neither the parameters nor the model's generation_config.json give `{name}`, which \
          generation needs"
     )]
     Missing {
-        /// The parameter.
+        /// Name of the parameter.
         name: &'static str,
     },
-    /// The model's own defaults are at fault, not the caller.
+    /// An error in the model's defaults, not in the caller's parameters.
     #[error("in the model's generation_config.json: {0}")]
     ModelDefaults(#[source] Box<ParameterError>),
 }
 
 impl ParameterError {
-    /// Whether the caller is at fault, and not the model's own defaults.
+    /// Whether the error is in the caller's parameters, and not in the model's defaults.
     pub fn is_usage(&self) -> bool {
         !matches!(self, Self::ModelDefaults(_))
     }
 
-    /// Stop strings of which the tokenizer can write none.
+    /// The error of stop strings that no token of the model can end.
     pub(crate) fn unmatchable(stop_strings: &[String]) -> Self {
         Self::Contradiction {
             name: "stop_strings",
@@ -91,33 +91,33 @@ fn did_you_mean(nearest: &Option<&'static str>) -> String {
     }
 }
 
-/// Why a search ended without a result.
+/// An error of a search.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError<E> {
     /// The decoder failed.
     #[error("a decoder step failed")]
     Model(#[source] E),
-    /// The parameters and this model or these sources do not go together.
+    /// The parameters do not fit the model or the sources.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
-    /// The decoder's vocabulary is not the one that the parameters were checked against.
+    /// The decoder has another vocabulary size than the configuration.
     #[error("the decoder scores {model} tokens, but the parameters were resolved for {config}")]
     Vocabulary {
-        /// Vocabulary of the model.
+        /// Vocabulary size of the decoder.
         model: usize,
-        /// Vocabulary in the configuration's limits.
+        /// Vocabulary size in the configuration's limits.
         config: usize,
     },
     /// The decoder returned another number of logits than rows times vocabulary.
     #[error("the decoder returned {found} logits where {expected} were expected")]
     LogitsShape {
-        /// Rows times vocabulary.
+        /// Rows times vocabulary size.
         expected: usize,
-        /// What came back.
+        /// Number of logits that the decoder returned.
         found: usize,
     },
-    /// Scores that are not numbers cannot be ranked.
+    /// Scores are NaN or infinite, so they cannot be ranked.
     #[error(
         "the scores of document {document} hold NaN or infinity after {length} tokens \
          (set `remove_invalid_values` to generate nevertheless)"
@@ -125,7 +125,7 @@ pub enum GenerateError<E> {
     NotANumber {
         /// Index of the document in the call.
         document: usize,
-        /// Tokens in the decoder's history at that step, the start token included.
+        /// Number of tokens in the decoder's history, including the start token.
         length: usize,
     },
     /// The search has a bug.
@@ -139,13 +139,13 @@ pub enum GenerateError<E> {
     NothingToSample {
         /// Index of the document in the call.
         document: usize,
-        /// Tokens in the decoder's history at that step, the start token included.
+        /// Number of tokens in the decoder's history, including the start token.
         length: usize,
     },
 }
 
 impl GenerateError<Infallible> {
-    /// The same error, of a search over a decoder that can fail.
+    /// Converts the error to that of a search whose decoder can fail.
     pub(crate) fn of_model<E>(self) -> GenerateError<E> {
         match self {
             Self::Model(never) => match never {},

@@ -1,16 +1,16 @@
 //! Generation exactly as HuggingFace transformers 5.24.0 does it for encoder-decoder models.
 //!
-//! Independent of what runs the decoder: a [`StepModel`] turns the newest tokens into logits, and
-//! [`generate`] chooses tokens until every document is finished.
+//! Any decoder can implement [`StepModel`], which turns the newest tokens into logits. [`generate`]
+//! chooses tokens until every document is finished.
 //!
-//! * [`GenerationParameters`] is what a caller asks for, in transformers' names;
-//!   [`GenerationConfig`] is that over the model's defaults, resolved and consistent.
-//! * `processors` change scores; the searches know none of them.
-//! * `search` holds greedy search and sampling, beam search, diverse and constrained beam search
-//!   (these two as transformers 4.46.3 has them, which version 5 lacks), and the steps that all
-//!   documents make together. Every document has a search and a length of its own, so documents
-//!   never influence each other.
-//! * `scoring` is the arithmetic over whole rows.
+//! * [`GenerationParameters`] holds the parameters of a caller, under transformers' names;
+//!   [`GenerationConfig`] merges them with the model's defaults and checks them.
+//! * `processors` change scores; no search depends on a single processor.
+//! * `search` holds greedy search, sampling, beam search, and diverse and constrained beam search
+//!   (both as in transformers 4.46.3; version 5 dropped them). It also makes the decoder steps of
+//!   all documents together. Every document has its own search and length, so documents never
+//!   influence each other.
+//! * `scoring` computes over whole rows of scores.
 
 mod config;
 mod error;
@@ -32,4 +32,4 @@ pub use parameters::{
     MAX_ROWS, SequenceBias,
 };
 pub use search::generate;
-pub(crate) use search::{Observer, Searches, check};
+pub(crate) use search::{SearchResult, Searches, check};

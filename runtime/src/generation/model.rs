@@ -1,56 +1,56 @@
-//! What a search needs of a decoder, of a document, and of a tokenizer.
+//! The interfaces of a search to a decoder, a document and a tokenizer.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A decoder that searches drive, for several documents at once.
+/// A decoder for the searches of several documents.
 ///
-/// Documents have numbers. Each is at a length of its own, and joins and leaves at any step.
+/// Each document has a number and its own length, and joins and leaves at any step.
 pub trait StepModel {
-    /// How a step fails.
+    /// Error of a step.
     type Error;
 
-    /// Tokens that the decoder scores, the length of one row of logits.
+    /// Number of tokens that the decoder scores: the length of one row of logits.
     fn vocab_size(&self) -> usize;
 
-    /// Makes one decoder step for these documents, each of which has joined and is named once.
-    /// Returns the logits behind every new token, in the order of the feeds ([rows * vocabulary],
-    /// f32), which the searches may overwrite.
+    /// Makes one decoder step for these documents. Each document has joined and occurs once.
+    /// Returns the logits after every new token, in the order of the feeds: `[rows * vocabulary]`,
+    /// f32. The searches may overwrite them.
     ///
     /// # Errors
-    /// Whatever keeps the decoder from scoring; the searches end with it.
+    /// If the decoder fails. All searches then end.
     fn step(&mut self, feeds: &[Feed<'_>]) -> Result<&mut [f32], Self::Error>;
 
-    /// A document is finished.
+    /// A document leaves.
     fn leave(&mut self, document: usize);
 }
 
-/// What a document feeds to a step.
+/// The input of a document to a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Feed<'a> {
-    /// The document's number.
+    /// Number of the document.
     pub document: usize,
-    /// Tokens of each history before the first new one. What a step before left behind them is
-    /// forgotten.
+    /// Number of tokens of each history before the first new one. Later tokens of an earlier step
+    /// are discarded.
     pub past: usize,
-    /// The new tokens, one a row of the step.
+    /// The new tokens, one for each row of the step.
     pub tokens: &'a [u32],
-    /// Which histories the rows continue.
+    /// The histories that the rows continue.
     pub rows: Rows<'a>,
 }
 
-/// Which histories of a document the rows of a step continue.
+/// The histories of a document that the rows of a step continue.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
-    /// One row for each beam: the beam whose history it continues. On the first step each continues
-    /// itself.
+    /// One row for each beam: the index of the beam whose history it continues. On the first step
+    /// each beam continues itself.
     Beams(&'a [u32]),
-    /// Successive tokens of the document's only history, which verify a draft.
+    /// The rows are successive tokens of the document's only history, to verify a draft.
     Successive,
 }
 
 impl Feed<'_> {
-    /// Tokens of the longest history, the new ones included.
+    /// Number of tokens in the longest history, including the new ones.
     pub(crate) fn longest(&self) -> usize {
         self.past
             + match self.rows {
@@ -60,26 +60,26 @@ impl Feed<'_> {
     }
 }
 
-/// What a search needs to know of one document.
+/// The source of one document.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// The encoder's input ids, unpadded, the end token included.
+    /// The encoder's input ids, including the end token, without padding.
     pub token_ids: Arc<[u32]>,
-    /// When generation for this document must end with what it has, beside `max_time`.
+    /// Deadline of generation for this document, besides `max_time`.
     pub deadline: Option<Instant>,
 }
 
 impl Source {
-    /// A source without a deadline.
+    /// Creates a source without a deadline.
     #[must_use]
     pub fn new(token_ids: &[u32]) -> Self {
         Self { token_ids: token_ids.into(), deadline: None }
     }
 }
 
-/// Knows which token histories end in a stop string; the tokenizer's side implements it.
+/// Decides whether a token history ends in a stop string.
 pub trait StopStrings: Send + Sync {
-    /// Whether the text of `token_ids` (the decoder's whole history, newest last) ends in a stop
-    /// string, or has one that the newest token completed.
+    /// Whether the text of `token_ids` ends in a stop string, or contains one that the newest token
+    /// completed. `token_ids` is the whole history of the decoder, newest token last.
     fn ends(&self, token_ids: &[u32]) -> bool;
 }

@@ -1,41 +1,40 @@
-//! What a search returns.
+//! The result of a search.
 
-/// What was generated for one document.
+/// The result of generation for one document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
-    /// The sequences asked for, best first; `num_return_sequences` of them unless the document was
-    /// cancelled.
+    /// `num_return_sequences` sequences, best first; fewer if the document was cancelled.
     pub sequences: Vec<Hypothesis>,
-    /// Decoder steps made while the document was decoding.
+    /// Number of decoder steps made for the document.
     pub steps: usize,
-    /// What ended the search.
+    /// Why the search ended.
     pub stopped: StopReason,
 }
 
 /// One generated sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hypothesis {
-    /// Decoder start first, end token last where one was generated, no padding.
+    /// Token ids, from the decoder start to the end token if one was generated, without padding.
     pub token_ids: Vec<u32>,
-    /// Beam search: log-probability over length to the power of `length_penalty`, transformers'
-    /// `sequences_scores`.
+    /// Score of a beam search: log-probability divided by length to the power of `length_penalty`
+    /// (transformers' `sequences_scores`).
     pub score: Option<f32>,
-    /// With `output_scores`, the log-probability of each generated token after the processors:
-    /// transformers' `compute_transition_scores`, normalized for greedy search and sampling.
+    /// With `output_scores`, the log-probability of each generated token after the processors
+    /// (transformers' `compute_transition_scores`, normalized for greedy search and sampling).
     pub token_scores: Option<Vec<f32>>,
 }
 
-/// What ended a document's search.
+/// Why the search of a document ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// The sequences ended by themselves, with an end token or a stop string, or (beam search)
-    /// nothing still running could become better.
+    /// All sequences ended with an end token or a stop string; or, in beam search, no running beam
+    /// could become better.
     Finished,
-    /// `max_length` was reached.
+    /// A sequence reached `max_length`.
     MaxLength,
-    /// `max_time`, or the document's deadline, passed; the sequences are cut there.
+    /// `max_time` or the document's deadline passed. The sequences are cut there.
     Deadline,
-    /// The observer cancelled the document; the sequences are what there was.
+    /// The observer cancelled the document. The sequences are cut there.
     Cancelled,
 }

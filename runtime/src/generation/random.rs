@@ -1,8 +1,8 @@
-//! Random numbers that depend on what they are for, and on nothing else.
+//! Random numbers that depend only on their purpose.
 //!
-//! There is no generator with a state: each number is a hash of the seed, the document's own
-//! tokens, the sequence, the step and the candidate. So a document draws the same whichever
-//! documents share its batch, on every machine.
+//! There is no generator with a state. Each number is a hash of the seed, the document's tokens,
+//! the sequence, the step and the candidate. So a document draws the same numbers on every machine,
+//! whatever other documents it is decoded with.
 
 /// The finalizer of SplitMix64: every bit of the input changes every bit of the output.
 fn mix(mut value: u64) -> u64 {
@@ -22,22 +22,22 @@ impl Key {
         source.iter().fold(key, |key, token| key.at(u64::from(*token)))
     }
 
-    /// The key of a place under this one.
+    /// The key at this index under this key.
     #[must_use]
-    pub(crate) fn at(self, place: u64) -> Self {
+    pub(crate) fn at(self, index: u64) -> Self {
         Self(mix(self.0.wrapping_add(0x9E37_79B9_7F4A_7C15).wrapping_mul(3)
-            ^ mix(place ^ 0xD1B5_4A32_D192_ED03)))
+            ^ mix(index ^ 0xD1B5_4A32_D192_ED03)))
     }
 
-    /// A number from the open interval from 0 to 1, uniformly, in steps of 2^-52.
+    /// A uniform number from the open interval from 0 to 1, in steps of 2^-52.
     pub(crate) fn uniform(self) -> f64 {
         ((mix(self.0) >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
     }
 
-    /// No [`Self::gumbel`] is greater: 53 ln 2, rounded up.
-    pub(crate) const GUMBEL_MOST: f32 = 37.0;
+    /// Upper bound of [`Self::gumbel`]: 53 ln 2, rounded up.
+    pub(crate) const MAX_GUMBEL: f32 = 37.0;
 
-    /// A number from the standard Gumbel distribution: adding one to each log-weight and taking the
+    /// A number from the standard Gumbel distribution. Adding one to each log-weight and taking the
     /// greatest sums draws by weight, without replacement.
     pub(crate) fn gumbel(self) -> f64 {
         -(-self.uniform().ln()).ln()
@@ -54,11 +54,11 @@ mod tests {
         let draws = 100_000;
         let mut bins = [0_u32; 20];
         let mut product = 0.0;
-        for place in 0..draws {
-            let value = key.at(place).uniform();
+        for index in 0..draws {
+            let value = key.at(index).uniform();
             assert!(value > 0.0 && value < 1.0);
             bins[(value * 20.0) as usize] += 1;
-            product += (value - 0.5) * (key.at(place + 1).uniform() - 0.5);
+            product += (value - 0.5) * (key.at(index + 1).uniform() - 0.5);
         }
         let expected = draws as f64 / 20.0;
         let chi: f64 = bins.iter().map(|bin| (f64::from(*bin) - expected).powi(2) / expected).sum();

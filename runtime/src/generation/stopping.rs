@@ -1,4 +1,4 @@
-//! What ends a sequence or a search: transformers' `stopping_criteria.py`, without the texts.
+//! Criteria that end a sequence or a search: transformers' `stopping_criteria.py`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::config::GenerationConfig;
 use super::model::{Source, StopStrings};
 use super::outcome::StopReason;
 
-/// The criteria of one document.
+/// The stopping criteria of one document.
 #[derive(Clone)]
 pub(crate) struct StoppingCriteria {
     max_length: usize,
@@ -17,7 +17,7 @@ pub(crate) struct StoppingCriteria {
 }
 
 impl StoppingCriteria {
-    /// Time starts now.
+    /// Creates the criteria of a document. `max_time` starts now.
     pub(crate) fn new(config: &GenerationConfig, source: &Source) -> Self {
         let max_time = config.stopping.max_time.and_then(|time| Instant::now().checked_add(time));
         let deadline = match (max_time, source.deadline) {
@@ -32,12 +32,13 @@ impl StoppingCriteria {
         }
     }
 
-    /// Whether a sequence of this length may not grow.
+    /// Whether a sequence of this length has the maximum length.
     pub(crate) fn at_max_length(&self, length: usize) -> bool {
         length >= self.max_length
     }
 
-    /// Whether the time is over. Ask once for a step, so that all candidates get the same answer.
+    /// Whether the deadline passed. Call this once for a step, so that all candidates are treated
+    /// equally.
     pub(crate) fn out_of_time(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() > deadline)
     }
@@ -47,8 +48,7 @@ impl StoppingCriteria {
         self.eos.contains(&token)
     }
 
-    /// What ends a search over these histories, all of one length, which goes on while any of them
-    /// may.
+    /// Why a search over these histories of one length ends; `None` while one of them can go on.
     pub(crate) fn end_all<'h>(
         &self,
         histories: impl Iterator<Item = &'h [u32]>,
@@ -69,7 +69,7 @@ impl StoppingCriteria {
         Some(StopReason::Finished)
     }
 
-    /// Whether stop strings must be looked for, which needs whole histories.
+    /// Whether there are stop strings, which are searched in whole histories.
     pub(crate) fn has_stop_strings(&self) -> bool {
         self.stop_strings.is_some()
     }

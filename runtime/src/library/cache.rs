@@ -1,9 +1,8 @@
-//! The folder in which a fetched library is kept, and why what lies there is trusted.
+//! The cache folder of a fetched library, and the checks of its contents.
 //!
-//! A library runs with all rights of the process. So only this user (or root) may be able to write
-//! the file and its folders, and the file must have the pinned digest. The digest is computed again
-//! whenever the file is not the one that was checked before: whenever its device, inode, size or
-//! time of change differ.
+//! A library runs with all rights of the process. So only this user or root may have write access
+//! to the file and its folders, and the file must have the pinned digest. The digest is computed
+//! again if device, inode, size or modification time of the file have changed since the last check.
 
 use std::env;
 use std::fs::{self, Metadata};
@@ -15,16 +14,17 @@ use super::error::LibraryError;
 use super::platform::Wheel;
 use crate::bundle::digest;
 
-/// Names the folder that fetched libraries are kept in.
+/// Environment variable that names the cache folder.
 const VARIABLE: &str = "EPITOME_CACHE";
-/// Holds the identity of the library that was checked last, beside it.
+/// File with the identity of the library that was checked last.
 const CHECKED: &str = "checked";
 
 /// The folder of the library of this wheel.
 ///
 /// # Errors
-/// [`LibraryError::NoCache`] where the user has no folder: one in the shared temporary folder would
-/// be anybody's.
+///
+/// [`LibraryError::NoCache`] if the user has no cache folder. The shared temporary folder is not
+/// used, since others could write there.
 pub(super) fn folder(wheel: &Wheel) -> Result<PathBuf, LibraryError> {
     let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let of_user = |name: &str| given(name).filter(|folder| folder.is_absolute());
@@ -41,7 +41,7 @@ pub(super) fn folder(wheel: &Wheel) -> Result<PathBuf, LibraryError> {
     Ok(root.join(format!("onnxruntime-{}", wheel.version)))
 }
 
-/// Makes the folder, and those above it, for this user alone.
+/// Creates the folder and its parents, with access for this user only.
 #[cfg(feature = "fetch")]
 pub(super) fn create(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -55,10 +55,10 @@ pub(super) fn create(folder: &Path) -> io::Result<()> {
 pub(super) fn check(path: &Path, wheel: &Wheel) -> Result<(), LibraryError> {
     let unreadable = |error: io::Error| broken(path, &error.to_string());
     let folder = path.parent().unwrap_or(path);
-    for place in [path, folder, folder.parent().unwrap_or(folder)] {
-        let metadata = fs::metadata(place).map_err(unreadable)?;
+    for checked in [path, folder, folder.parent().unwrap_or(folder)] {
+        let metadata = fs::metadata(checked).map_err(unreadable)?;
         if let Some(problem) = others_may_write(&metadata) {
-            return Err(LibraryError::Untrusted { path: place.into(), problem });
+            return Err(LibraryError::Untrusted { path: checked.into(), problem });
         }
     }
     let metadata = fs::metadata(path).map_err(unreadable)?;
@@ -74,7 +74,7 @@ pub(super) fn check(path: &Path, wheel: &Wheel) -> Result<(), LibraryError> {
     if found != wheel.library_sha256 {
         return Err(broken(path, "it is not the pinned file"));
     }
-    // Where it cannot be noted, the next start computes the digest again.
+    // If this fails, the next start computes the digest again.
     let _ = fs::write(&note, identity);
     Ok(())
 }
@@ -83,7 +83,7 @@ fn broken(path: &Path, problem: &str) -> LibraryError {
     LibraryError::Broken { path: path.into(), problem: problem.into() }
 }
 
-/// What tells one state of a file from another.
+/// Identifies a version of a file: device, inode, size and modification time.
 fn identity(metadata: &Metadata) -> String {
     #[cfg(unix)]
     let (device, inode) = {
@@ -98,12 +98,12 @@ fn identity(metadata: &Metadata) -> String {
     format!("{device} {inode} {} {modified}", metadata.len())
 }
 
-/// Why others than this user and root may write a file or folder.
+/// Whether users other than this one and root have write access, and why.
 #[cfg(unix)]
 fn others_may_write(metadata: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt;
 
-    /// The bits of group and others to write.
+    /// Mode bits for write access of the group and others.
     const OTHERS_WRITE: u32 = 0o022;
     let user = rustix::process::geteuid().as_raw();
     if metadata.uid() != user && metadata.uid() != 0 {
@@ -115,7 +115,7 @@ fn others_may_write(metadata: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// Elsewhere the user's folders have lists of rights, which their parents hand down.
+/// On other systems, the access rights are inherited from the user's folder.
 #[cfg(not(unix))]
 fn others_may_write(_: &Metadata) -> Option<&'static str> {
     None

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a loaded ONNX Runtime.
+//! Errors of finding, fetching and loading ONNX Runtime.
 
 use std::path::PathBuf;
 
@@ -7,28 +7,28 @@ use super::platform::MINIMUM_MINOR;
 /// An ONNX Runtime library could not be found, fetched or loaded.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LibraryError {
-    /// No library is there, and none is fetched in this build.
+    /// There is no library, and this build fetches none.
     #[error(
         "found no ONNX Runtime library beside the program or in '{}': put one there, or name it in \
          ORT_DYLIB_PATH",
         cache.display()
     )]
     Missing {
-        /// Where a fetched library would lie.
+        /// The cache folder.
         cache: PathBuf,
     },
-    /// There is no folder to keep a library in.
+    /// The user has no cache folder.
     #[error(
-        "found no ONNX Runtime library beside the program, and no folder of this user to keep one in: \
-         set HOME or EPITOME_CACHE, or name a library in ORT_DYLIB_PATH"
+        "found no ONNX Runtime library beside the program, and no folder of this user to keep one \
+         in: set HOME or EPITOME_CACHE, or name a library in ORT_DYLIB_PATH"
     )]
     NoCache,
-    /// Others could have put code into the cache.
+    /// Other users have write access to the cache.
     #[error("'{}' {problem}: remove it, or make it yours alone (chmod go-w)", path.display())]
     Untrusted {
         /// The library, or a folder above it.
         path: PathBuf,
-        /// Who may write it.
+        /// The reason why others have write access.
         problem: &'static str,
     },
     /// `ORT_DYLIB_PATH` names no file.
@@ -37,7 +37,7 @@ pub enum LibraryError {
         path.display()
     )]
     NotAFile {
-        /// What the variable says.
+        /// The value of the variable.
         path: PathBuf,
     },
     /// The file is no ONNX Runtime library, or a damaged one.
@@ -48,7 +48,7 @@ pub enum LibraryError {
     Broken {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         problem: String,
     },
     /// The library is of an old version.
@@ -59,7 +59,7 @@ pub enum LibraryError {
     TooOld {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// Version of the library.
         found: String,
     },
     /// There is no pinned wheel for this platform.
@@ -76,7 +76,7 @@ pub enum LibraryError {
     Fetch {
         /// Version of the wheel.
         version: String,
-        /// What went wrong.
+        /// The reason.
         problem: String,
     },
     /// The fetched wheel is not the pinned one.
@@ -85,7 +85,7 @@ pub enum LibraryError {
          installed"
     )]
     WheelDigest {
-        /// Its digest.
+        /// Digest of the fetched wheel.
         found: String,
         /// The pinned digest.
         expected: String,
@@ -95,7 +95,7 @@ pub enum LibraryError {
     Store {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         problem: String,
     },
 }

@@ -1,7 +1,5 @@
-//! Fetching the pinned wheel, once, with whatever pip the machine has.
-//!
-//! pip is asked rather than an address, because it knows the machine's mirror, proxy and
-//! certificates.
+//! Fetches the pinned wheel once, with the pip of the machine. pip knows the machine's mirror,
+//! proxy and certificates.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -15,9 +13,9 @@ use super::platform::Wheel;
 use crate::bundle::digest;
 use crate::scratch;
 
-/// Ways to call pip, the usual one first. `-I` keeps Python from importing from the current folder
-/// or from where its environment variables point: documents may lie there, and a `pip.py` among
-/// them.
+/// Commands that run pip, in the order in which they are tried. With `-I`, Python does not import
+/// from the current folder or from the folders of its environment variables. These may have
+/// untrusted files, such as a `pip.py`.
 const PIPS: &[&[&str]] = &[
     &["python3", "-I", "-m", "pip"],
     &["python", "-I", "-m", "pip"],
@@ -26,7 +24,7 @@ const PIPS: &[&[&str]] = &[
     &["pip"],
 ];
 
-/// Fetches the wheel and puts its library into `folder`, whole or not at all.
+/// Fetches the wheel and moves its library to `folder` atomically.
 pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
     let stored = |error: io::Error| LibraryError::Store {
         folder: folder.into(),
@@ -49,7 +47,7 @@ pub(super) fn fetch(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
     fs::rename(&unpacked, folder.join(wheel.library)).map_err(stored)
 }
 
-/// Has pip put the wheel into `folder`, where it also runs: a new folder of our own.
+/// Downloads the wheel to `folder` with pip. pip also runs in `folder`, which is new and private.
 fn download(wheel: &Wheel, folder: &Path) -> Result<(), LibraryError> {
     let failed = |problem: String| LibraryError::Fetch { version: wheel.version.into(), problem };
     let package = format!("onnxruntime=={}", wheel.version);
@@ -94,7 +92,7 @@ fn unpack(wheel: &Path, library: &str, target: &Path) -> io::Result<()> {
     let mut entry = archive.by_name(&name).map_err(io::Error::other)?;
     let mut options = File::options();
     options.write(true).create_new(true);
-    // Whatever the user's mask is: a library that others may write is refused.
+    // The mode does not depend on the umask: a library that others can write would be refused.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
     let mut file = options.open(target)?;

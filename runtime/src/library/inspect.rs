@@ -1,5 +1,5 @@
-//! A look at a library file before it is loaded for good: loading a damaged one could end the
-//! process, or leave a version in place that cannot run the graphs.
+//! Checks of a library file before it is loaded. A damaged file could end the process, and an old
+//! version cannot run the graphs.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,13 +8,12 @@ use std::path::Path;
 use super::error::LibraryError;
 use super::platform::MINIMUM_MINOR;
 
-/// The version of the library, as `1.31`, when it is whole and new enough. (The library says no
-/// more.)
+/// The version of the library, such as `1.31`. The library gives no patch version.
 pub(super) fn version(path: &Path) -> Result<String, LibraryError> {
     let broken =
         |problem: &str| LibraryError::Broken { path: path.into(), problem: problem.into() };
     let bytes = path.metadata().map_err(|error| broken(&error.to_string()))?.len();
-    if elf_is_cut(path, bytes) {
+    if is_truncated_elf(path, bytes) {
         return Err(broken("it is cut or damaged"));
     }
     let minor = ort::util::probe(path).ok_or_else(|| broken("it cannot be loaded"))?;
@@ -24,9 +23,9 @@ pub(super) fn version(path: &Path) -> Result<String, LibraryError> {
     Ok(format!("1.{minor}"))
 }
 
-/// Whether the file is a 64-bit ELF object that ends before its section table, which linkers put
-/// last: the loader would map what is not there, and the process would die of a bus error.
-fn elf_is_cut(path: &Path, bytes: u64) -> bool {
+/// Whether the file is a truncated 64-bit ELF object. Linkers put the section table last, so the
+/// file must not end before it. Loading a truncated file ends the process with a bus error.
+fn is_truncated_elf(path: &Path, bytes: u64) -> bool {
     let mut header = [0; 64];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
     if read.is_err() || header[..6] != *b"\x7fELF\x02\x01" {

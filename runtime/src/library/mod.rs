@@ -1,11 +1,16 @@
 //! Finding, fetching and loading the ONNX Runtime library.
 //!
-//! It is looked for, in this order: the file that `ORT_DYLIB_PATH` names; the file that the program
-//! [prefers](prefer); beside the executable, or in a folder `lib` there or beside that, or in the
-//! latter's `epitome`; the cache folder (`EPITOME_CACHE`, or the user's cache folder of the
-//! platform). Where there is none, the pinned wheel is fetched once with pip, checked by its
-//! digest, and its library kept in the cache folder (feature `fetch`). Nothing is run or loaded
-//! from the current folder.
+//! The library is searched in this order:
+//!
+//! 1. the file that `ORT_DYLIB_PATH` names;
+//! 2. the file that the program [prefers](prefer);
+//! 3. the folder of the executable, its subfolder `lib`, and the folders `../lib` and
+//!    `../lib/epitome`;
+//! 4. the cache folder: `EPITOME_CACHE`, or the user's cache folder.
+//!
+//! If there is no library, the pinned wheel is fetched once with pip and checked by its digest. Its
+//! library is kept in the cache folder (feature `fetch`). Nothing is run or loaded from the current
+//! folder.
 
 mod cache;
 mod error;
@@ -24,17 +29,17 @@ use ort::logging::LogLevel;
 pub use error::LibraryError;
 use platform::Wheel;
 
-/// Names a library file to load before any other.
+/// Environment variable that names the library file to load.
 const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// The loaded library. There is one a process, and it stays loaded.
+/// The loaded library. A process loads one, which stays loaded.
 static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
 
-/// What [`prefer`] was given.
+/// The path of [`prefer`].
 static PREFERRED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Loads the library from this file where there is one, unless `ORT_DYLIB_PATH` names another: for
-/// programs that are installed with it, as in Python.
+/// Sets a library file to load if it exists and `ORT_DYLIB_PATH` is not set. This is for programs
+/// that are installed with the library, such as the Python package.
 pub fn prefer(path: impl Into<PathBuf>) {
     *PREFERRED.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.into());
 }
@@ -48,7 +53,7 @@ pub struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// Loads the library, or returns the one this process has loaded before.
+    /// Loads the library, or returns the one that is already loaded.
     pub fn load() -> Result<Self, LibraryError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*loaded {
@@ -59,7 +64,7 @@ impl OnnxRuntime {
             cache::check(&path, wheel)?;
         }
         let version = inspect::version(&path)?;
-        // A pinned file is known to the last digit.
+        // The pinned file has a known patch version.
         let version = wheel.map_or(version, |wheel| wheel.version.to_owned());
         let broken = |problem: String| LibraryError::Broken { path: path.clone(), problem };
         let environment = ort::init_from(&path)
@@ -68,17 +73,17 @@ impl OnnxRuntime {
             .with_telemetry(false)
             .build()
             .map_err(|error| broken(error.to_string()))?;
-        // Warnings are for those who write the library's own optimizers.
+        // Warnings only concern the developers of ONNX Runtime.
         environment.set_log_level(LogLevel::Error);
         Ok(loaded.insert(Self { environment, version, path }).clone())
     }
 
-    /// Its version, as `1.31.0`.
+    /// The version, such as `1.31.0`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The file it was loaded from.
+    /// The file that was loaded.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -91,25 +96,25 @@ impl OnnxRuntime {
 /// A library file.
 struct Located {
     path: PathBuf,
-    /// The pinned wheel that a file in the cache must come from.
+    /// The pinned wheel, for a file in the cache.
     wheel: Option<&'static Wheel>,
 }
 
-/// What a search for a library came to.
+/// The result of a search.
 enum Search {
     Found(Located),
-    /// It may be fetched.
+    /// No library was found. The wheel can be fetched to this folder.
     Absent {
         wheel: &'static Wheel,
         folder: PathBuf,
     },
 }
 
-/// Whether a library is here already, so that [`OnnxRuntime::load`] fetches none.
+/// Whether a library is installed, so that [`OnnxRuntime::load`] fetches none.
 ///
 /// # Errors
 ///
-/// Why there can be none.
+/// No library can be found or fetched.
 pub fn is_installed() -> Result<bool, LibraryError> {
     Ok(matches!(search()?, Search::Found(_)))
 }
@@ -132,7 +137,7 @@ fn search() -> Result<Search, LibraryError> {
     let installed = |path| Located { path, wheel: None };
     if let Some(path) = env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
-        // A name without a folder would be looked for in the system's folders.
+        // The loader would search a name without a folder in the system's folders.
         return match std::path::absolute(&path) {
             Ok(whole) if whole.is_file() => Ok(Search::Found(installed(whole))),
             _ => Err(LibraryError::NotAFile { path }),
@@ -158,15 +163,15 @@ fn search() -> Result<Search, LibraryError> {
     })
 }
 
-/// A library that was installed with the program.
+/// Finds a library that was installed with the program.
 fn beside_executable(wheel: Option<&Wheel>) -> Option<PathBuf> {
     let executable = env::current_exe().ok()?;
     let folder = executable.parent()?;
     let plain = format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
     let names = [Some(plain.as_str()), wheel.map(|wheel| wheel.library)];
-    // The last is where Linux distributions put a library that belongs to one program.
+    // Linux distributions use the last folder for a library of one program.
     ["", "lib", "../lib", "../lib/epitome"]
         .iter()
-        .flat_map(|place| names.iter().flatten().map(move |name| folder.join(place).join(name)))
+        .flat_map(|lib| names.iter().flatten().map(move |name| folder.join(lib).join(name)))
         .find(|path| path.is_file())
 }

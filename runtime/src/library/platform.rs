@@ -1,14 +1,14 @@
 //! The pinned ONNX Runtime wheel of each platform.
 
-/// Oldest ONNX Runtime that has every operator the graphs use, as 1.`MINIMUM_MINOR`.
-pub const MINIMUM_MINOR: u32 = 23;
+/// Minor version of the oldest ONNX Runtime 1.x that has all operators of the graphs.
+pub(crate) const MINIMUM_MINOR: u32 = 23;
 
 /// A wheel of the PyPI package `onnxruntime`, and the library in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Wheel {
-    /// `std::env::consts::OS`
+    /// Operating system: `std::env::consts::OS`.
     pub os: &'static str,
-    /// `std::env::consts::ARCH`
+    /// Processor architecture: `std::env::consts::ARCH`.
     pub arch: &'static str,
     /// Version of the package.
     pub version: &'static str,
@@ -24,9 +24,9 @@ pub struct Wheel {
     pub library_sha256: &'static str,
 }
 
-/// One wheel a platform. Intel Macs stay at the last version that was built for them.
+/// One wheel per platform. Intel Macs have the last version that was built for them.
 #[rustfmt::skip]
-pub const WHEELS: &[Wheel] = &[
+const WHEELS: &[Wheel] = &[
     Wheel { os: "linux", arch: "x86_64", version: "1.31.0", tag: "manylinux_2_28_x86_64",
             sha256: "5e129d6c56abd53e659cb70f00a108d6824086470ff99c2e47a82e5786563db3",
             library: "libonnxruntime.so.1.31.0", library_bytes: 29_352_200,
@@ -53,7 +53,7 @@ pub const WHEELS: &[Wheel] = &[
             library_sha256: "acbab6ca6266f35d1215c4f1e91ef7fbaaf7cfae8fedcd4e355abca191976ea7" },
 ];
 
-/// The wheel for the platform this program was built for.
+/// The wheel of this program's platform.
 pub fn current() -> Option<&'static Wheel> {
     use std::env::consts::{ARCH, OS};
     WHEELS.iter().find(|wheel| wheel.os == OS && wheel.arch == ARCH)

@@ -5,19 +5,19 @@ use std::collections::HashSet;
 use super::sentences::Sentences;
 use super::{lexrank, words};
 
-/// Sentences with so much in common say the same: the Jaccard index of their words.
+/// Sentences are near-duplicates if the Jaccard index of their words is at least this.
 pub(super) const SAME: f64 = 0.6;
-/// Sentences before one that it is compared with. What is the same word for word is found at any
+/// Number of previous sentences that a sentence is compared with. Exact duplicates are found at any
 /// distance.
 const COMPARED: usize = 64;
 
-/// Sentences of summaries, none of which says what another says.
+/// Sentences of summaries, without near-duplicates.
 pub(super) struct Joined {
     sentences: Vec<String>,
 }
 
 impl Joined {
-    /// The sentences of these summaries in order, near-duplicates dropped.
+    /// Collects the sentences of these summaries in order, and drops near-duplicates.
     pub(super) fn new<'a>(summaries: impl Iterator<Item = &'a str>) -> Self {
         let mut distinct = Distinct::default();
         let mut sentences = Vec::new();
@@ -32,12 +32,12 @@ impl Joined {
         Self { sentences }
     }
 
-    /// How many words they have.
+    /// Number of words.
     pub(super) fn words(&self) -> usize {
         self.sentences.iter().map(|sentence| words::count(sentence)).sum()
     }
 
-    /// All in one text.
+    /// All sentences as one text.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for sentence in &self.sentences {
@@ -49,24 +49,24 @@ impl Joined {
         text
     }
 
-    /// Keeps the most central sentences that fit into so many words; at least one.
-    pub(super) fn keep_central(&mut self, most_words: usize) {
+    /// Keeps the most central sentences that fit into `max_words` words; at least one.
+    pub(super) fn keep_central(&mut self, max_words: usize) {
         let sentences: Vec<&str> = self.sentences.iter().map(String::as_str).collect();
         let scores = lexrank::scores(&sentences);
         let mut order: Vec<usize> = (0..sentences.len()).collect();
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-        self.keep(order.into_iter(), most_words);
+        self.keep(order.into_iter(), max_words);
     }
 
-    /// Keeps the first sentences that fit into so many words; at least one.
-    pub(super) fn keep_first(&mut self, most_words: usize) {
-        self.keep(0..self.sentences.len(), most_words);
+    /// Keeps the first sentences that fit into `max_words` words; at least one.
+    pub(super) fn keep_first(&mut self, max_words: usize) {
+        self.keep(0..self.sentences.len(), max_words);
     }
 
-    /// Keeps what fits, in order of preference.
-    fn keep(&mut self, order: impl Iterator<Item = usize>, most_words: usize) {
+    /// Keeps the sentences that fit, in order of preference.
+    fn keep(&mut self, order: impl Iterator<Item = usize>, max_words: usize) {
         let mut kept = vec![false; self.sentences.len()];
-        let mut left = most_words;
+        let mut left = max_words;
         for (rank, at) in order.enumerate() {
             let words = words::count(&self.sentences[at]);
             if words <= left || rank == 0 {
@@ -79,7 +79,7 @@ impl Joined {
     }
 }
 
-/// Tells sentences that say something new.
+/// Finds near-duplicates among sentences.
 #[derive(Default)]
 pub(super) struct Distinct {
     seen: HashSet<Vec<String>>,
@@ -87,7 +87,7 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    /// Whether no sentence before is the same, or nearly.
+    /// Whether no earlier sentence is a duplicate or near-duplicate of this one.
     pub(super) fn is_new(&mut self, sentence: &str) -> bool {
         let terms: Vec<String> = words::terms(sentence).collect();
         let set: HashSet<String> = terms.iter().cloned().collect();
@@ -102,7 +102,7 @@ impl Distinct {
     }
 }
 
-/// A summary that ends like a sentence, so that another can follow.
+/// Adds a missing period to a summary, so that another one can follow.
 fn ended(summary: &str) -> String {
     let mut summary = summary.to_owned();
     if summary.ends_with(char::is_alphanumeric) {
@@ -146,14 +146,14 @@ mod tests {
     #[test]
     fn what_is_kept_fits_and_keeps_its_order() {
         let summaries = ["One two three four.", "Five six.", "One two three five.", "Nine ten."];
-        for most in 0..14 {
+        for max in 0..14 {
             for keep in [Joined::keep_central, Joined::keep_first] {
                 let mut joined = joined(&summaries);
                 let all = joined.sentences.clone();
-                keep(&mut joined, most);
+                keep(&mut joined, max);
                 let kept = joined.sentences.len();
-                assert!(kept == 1 || kept > 1 && joined.words() <= most, "{most}");
-                assert!(kept == all.len() || most < 12, "{most}");
+                assert!(kept == 1 || kept > 1 && joined.words() <= max, "{max}");
+                assert!(kept == all.len() || max < 12, "{max}");
                 let mut rest = all.iter();
                 assert!(
                     joined.sentences.iter().all(|sentence| rest.any(|other| other == sentence))

@@ -1,38 +1,38 @@
-//! How long a summary may be.
+//! The maximum length of a summary.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The most words of a summary.
+/// The maximum length of a summary, in words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Length {
     /// 60 words: a paragraph.
     Short,
-    /// 150 words: what an abstract has.
+    /// 150 words: an abstract.
     Medium,
     /// 400 words: a page.
     Long,
-    /// So many words.
+    /// A number of words.
     Words(usize),
-    /// So much of the document's words, in percent.
+    /// A share of the document's words, in percent.
     Percent(f64),
 }
 
 impl Length {
-    /// The most words of the summary of a document of `words` words; at least one.
+    /// Maximum number of words in the summary of a document with `words` words; at least one.
     pub fn words(self, words: usize) -> usize {
-        let most = match self {
+        let max = match self {
             Self::Short => 60,
             Self::Medium => 150,
             Self::Long => 400,
-            Self::Words(most) => most,
+            Self::Words(max) => max,
             Self::Percent(percent) => (words as f64 * percent / 100.0).round() as usize,
         };
-        most.max(1)
+        max.max(1)
     }
 }
 
-/// A length that cannot be read.
+/// A text that is not a length.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a length: give short, medium, long, a number of words such as '120 words', or a \

@@ -1,19 +1,18 @@
-//! LexRank (Erkan and Radev, 2004): which sentences of a text are central, because many others are
-//! like them.
+//! LexRank (Erkan and Radev, 2004): scores sentences by how similar the other sentences are.
 //!
 //! This is continuous LexRank: the PageRank of the graph whose edges are the cosines of the
-//! sentences' tf-idf vectors. The matrix of cosines is the product of the matrix of vectors with
-//! its transpose and is never made, so that time and memory are linear in the text.
+//! sentences' tf-idf vectors. The matrix of cosines is the product of the matrix of vectors and its
+//! transpose. It is never computed, so time and memory are linear in the length of the text.
 
 use std::collections::HashMap;
 
 use super::words;
 
-/// The chance to go on to a like sentence, not to any.
+/// Probability to follow an edge of the graph, instead of going to any sentence.
 const DAMPING: f64 = 0.85;
-/// Steps of the power iteration at most.
+/// Maximum number of steps of the power iteration.
 const MAX_STEPS: usize = 50;
-/// The change of all scores that ends it.
+/// The power iteration ends if the sum of all changes is below this.
 const TOLERANCE: f64 = 1e-6;
 
 /// A score for each sentence. They add up to 1.
@@ -21,14 +20,14 @@ pub(super) fn scores(sentences: &[&str]) -> Vec<f64> {
     let count = sentences.len();
     let vectors = vectors(sentences);
     let terms = vectors.iter().flatten().map(|(term, _)| term + 1).max().unwrap_or(0);
-    // How like all others a sentence is: a row's sum.
-    let like_all = times_cosines(&vectors, terms, &vec![1.0; count]);
+    // Sum of each row of the matrix of cosines.
+    let row_sums = times_cosines(&vectors, terms, &vec![1.0; count]);
     let mut scores = vec![1.0 / count as f64; count];
     for _ in 0..MAX_STEPS {
         let share = |(score, sum): (&f64, &f64)| if *sum > 0.0 { score / sum } else { 0.0 };
-        let shares: Vec<f64> = scores.iter().zip(&like_all).map(share).collect();
+        let shares: Vec<f64> = scores.iter().zip(&row_sums).map(share).collect();
         let mut next = times_cosines(&vectors, terms, &shares);
-        // Sentences without words pass their score on to all.
+        // Sentences without words pass their score on to all sentences.
         let passed: f64 = next.iter().sum();
         let rest = (1.0 - DAMPING * passed) / count as f64;
         next.iter_mut().for_each(|score| *score = DAMPING * *score + rest);
@@ -41,12 +40,12 @@ pub(super) fn scores(sentences: &[&str]) -> Vec<f64> {
     scores
 }
 
-/// Terms by number, with their weights; of length 1.
+/// A sparse unit vector: (number of the term, weight).
 type Vector = Vec<(usize, f64)>;
 
 fn vectors(sentences: &[&str]) -> Vec<Vector> {
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    // In how many sentences each term is.
+    // Number of sentences that contain each term.
     let mut found_in: Vec<u32> = Vec::new();
     let mut vectors: Vec<Vector> = Vec::with_capacity(sentences.len());
     for sentence in sentences {
@@ -107,7 +106,7 @@ mod tests {
         assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-9);
     }
 
-    /// The same as the power iteration over the matrix of cosines.
+    /// Compares with the power iteration over the matrix of cosines.
     #[test]
     fn scores_are_those_of_the_matrix() {
         let sentences = ["a b c", "b c d e", "e f", "g", "a a c g"];

@@ -1,16 +1,16 @@
-//! Documents that are longer than the window of a model.
+//! Documents that are longer than the input of a model.
 //!
-//! A document is read whole: it is cut into parts at the borders of sections and sentences, all
-//! parts are summarized together, and their summaries are joined. What is still too long is
+//! A document is split into parts at the borders of sections and sentences. All parts are
+//! summarized together, and their summaries are joined. A joined summary that is much too long is
 //! summarized again.
 //!
-//! * `sentences`: where sentences end.
-//! * `words`: how many words there are, and which.
-//! * `parts`: parts that fit the window.
-//! * `lexrank`: which sentences are central.
-//! * `reading`: what the model gets to read of a document.
-//! * `length`: how long a summary may be.
-//! * `join`: one summary of many.
+//! * `sentences`: splits a text into sentences.
+//! * `words`: counts and compares words.
+//! * `parts`: splits a document into parts that fit the window.
+//! * `lexrank`: scores sentences by how central they are.
+//! * `reading`: chooses the texts that the model reads.
+//! * `length`: the maximum length of a summary.
+//! * `join`: joins the summaries of parts.
 //! * `rounds`: [`Summarizer::summarize_long`](crate::Summarizer::summarize_long).
 
 mod join;
@@ -28,20 +28,21 @@ use std::str::FromStr;
 
 pub use self::length::{Length, LengthError};
 
-/// A text of any length, with the places where its sections begin.
+/// A text of any length, divided into sections.
 #[derive(Clone, Debug, Default)]
 pub struct LongDocument<'a> {
     text: Cow<'a, str>,
+    /// Byte offset of each section after the first.
     sections: Vec<usize>,
 }
 
 impl<'a> LongDocument<'a> {
-    /// A document of one section.
+    /// Creates a document of one section.
     pub fn new(text: impl Into<Cow<'a, str>>) -> Self {
         Self { text: text.into(), sections: Vec::new() }
     }
 
-    /// Adds a section, after an empty line where there is text before.
+    /// Adds a section. An empty line separates it from text before it.
     pub fn push_section(&mut self, heading: Option<&str>, text: &str) {
         let whole = self.text.to_mut();
         if !whole.is_empty() {
@@ -55,29 +56,29 @@ impl<'a> LongDocument<'a> {
         whole.push_str(text);
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// How a document is read that is longer than the window.
+/// How to read a document that is longer than the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reading {
-    /// All of it, in parts.
+    /// The whole document, in parts.
     #[default]
     Parts,
-    /// What the window takes of it, as transformers truncates.
+    /// Only the part that fits the window, as transformers truncates.
     First,
-    /// The most central sentences, as many as the window takes.
+    /// Only the most central sentences, as many as fit the window.
     Lexrank,
 }
 
 impl Reading {
-    /// All of them.
+    /// All ways to read.
     pub const ALL: [Self; 3] = [Self::Parts, Self::First, Self::Lexrank];
 
-    /// Its name.
+    /// Name of the way to read.
     pub fn name(self) -> &'static str {
         match self {
             Self::Parts => "parts",
@@ -87,7 +88,7 @@ impl Reading {
     }
 }
 
-/// The name of a [`Reading`] that there is not.
+/// An unknown name of a [`Reading`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no way to read a long document: give parts, first or lexrank")]
 pub struct ReadingError(String);
@@ -104,21 +105,21 @@ impl FromStr for Reading {
 /// How to summarize long documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LongOptions {
-    /// How to read what is longer than the window.
+    /// How to read documents that are longer than the window.
     pub reading: Reading,
-    /// The most words of a summary. Without one it is [`Length::Medium`] where a document is read
-    /// in several parts; else the summary is the model's own, whatever its length.
+    /// Maximum length of a summary. `None` means [`Length::Medium`] for a document that is read in
+    /// several parts, and no limit for a document that is read at once.
     pub length: Option<Length>,
 }
 
-/// What was read of a document.
+/// How much of a document was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
     /// Words of the document.
     pub words: usize,
     /// Words that the model read.
     pub words_read: usize,
-    /// In how many parts.
+    /// Number of parts.
     pub parts: usize,
 }
 

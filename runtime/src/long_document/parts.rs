@@ -1,4 +1,4 @@
-//! Cutting a document into parts that fit the window of a model.
+//! Splitting a document into parts that fit the window of a model.
 
 use std::ops::Range;
 
@@ -6,35 +6,35 @@ use super::sentences::{Border, Sentences};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
-/// A unit shorter than this takes the next sentence in: a heading stays with what follows.
+/// A unit with fewer bytes is joined with the next sentence, so a heading stays with its text.
 const SMALL_BYTES: usize = 24;
-/// Tokens of a part, against what it should have, at least.
-const LEAST_SHARE: f64 = 0.6;
-/// How far from its best length a part may end for the sake of a better border, as a share of that
-/// length.
+/// Minimum tokens of a part, as a share of its target. A shorter part is the last resort.
+const MIN_SHARE: f64 = 0.6;
+/// How far from its target a part may end to end with a section, as a share of the target.
 const SECTION_WORTH: f64 = 0.4;
+/// How far from its target a part may end to end with a paragraph, as a share of the target.
 const PARAGRAPH_WORTH: f64 = 0.1;
 
 /// A sentence, or a piece of one that is too long.
 #[derive(Debug)]
 pub(super) struct Unit {
-    /// Its place in the text, in bytes.
+    /// Byte range in the text.
     pub(super) range: Range<usize>,
-    /// Its tokens, by itself.
+    /// Number of tokens of the unit alone.
     pub(super) tokens: usize,
-    /// What stands before it.
+    /// The border before it.
     border: Border,
 }
 
-/// The units of a text, each of at most half of the tokens that a part has room for. Ends early
-/// where `stop` says so.
+/// Splits a text into units, each with at most half of the tokens of a window. Ends early if `stop`
+/// returns true.
 pub(super) fn units(
     tokenizer: &Tokenizer,
     text: &str,
     sections: &[usize],
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<Unit>> {
-    let limit = (tokenizer.room()? / 2).max(1);
+    let limit = (tokenizer.max_document_tokens()? / 2).max(1);
     let mut units: Vec<Unit> = Vec::new();
     for (sentence, mut border) in Sentences::new(text, sections) {
         if stop() {
@@ -66,7 +66,7 @@ pub(super) fn units(
     Ok(units)
 }
 
-/// Where to cut a sentence in two: at a blank before its middle, else at its middle.
+/// Where to split a sentence: at white space before its middle, else at its middle.
 fn middle(text: &str, range: &Range<usize>) -> Option<usize> {
     let middle = text.ceil_char_boundary(range.start + range.len() / 2);
     let quarter = text.ceil_char_boundary(range.start + range.len() / 4);
@@ -75,34 +75,35 @@ fn middle(text: &str, range: &Range<usize>) -> Option<usize> {
     (range.start < middle && middle < range.end).then_some(middle)
 }
 
-/// How to cut.
+/// How to split a document.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cutting {
-    /// Sentences of a part that the next part has again.
+pub(super) struct SplitOptions {
+    /// Number of units that a part repeats from the part before.
     pub(super) overlap: usize,
-    /// How many parts to make at least.
-    pub(super) at_least: usize,
+    /// Minimum number of parts.
+    pub(super) min_parts: usize,
 }
 
-/// The parts of a text: about equally long, none above the window of the model, ending at sections
-/// where it can be, else at paragraphs and sentences. Together they hold all units.
+/// Splits a text into parts of similar length that fit the window. A part ends with a section where
+/// possible, else with a paragraph or a sentence. The parts cover all units.
 pub(super) fn split(
     tokenizer: &Tokenizer,
     text: &str,
     units: &[Unit],
-    cutting: Cutting,
+    options: SplitOptions,
 ) -> Result<Vec<Range<usize>>> {
-    let room = tokenizer.room()?.max(1);
+    let max_tokens = tokenizer.max_document_tokens()?.max(1);
     let tokens = |units: &[Unit]| units.iter().map(|unit| unit.tokens).sum::<usize>();
     let mut left = tokens(units);
     let mut parts = Vec::new();
     let mut next = 0;
     while next < units.len() {
-        let mut start = next - repeated(&units[..next + 1], cutting.overlap, room / 4);
+        let mut start = next - repeated(&units[..next + 1], options.overlap, max_tokens / 4);
         let all = tokens(&units[start..next]) + left;
-        let wanted = all.div_ceil(room).max(cutting.at_least.saturating_sub(parts.len())).max(1);
-        let mut end = end(units, start, next, all.div_ceil(wanted), room);
-        // Sentences together may have more tokens than each alone.
+        let min_parts = options.min_parts.saturating_sub(parts.len());
+        let wanted = all.div_ceil(max_tokens).max(min_parts).max(1);
+        let mut end = end(units, start, next, all.div_ceil(wanted), max_tokens);
+        // Units together may have more tokens than the sum of their tokens.
         let mut step = 1;
         loop {
             let range = units[start].range.start..units[end - 1].range.end;
@@ -124,8 +125,8 @@ pub(super) fn split(
     Ok(parts)
 }
 
-/// How many units before the last of these come again in the part that the last one begins.
-fn repeated(units: &[Unit], overlap: usize, room: usize) -> usize {
+/// How many units before the last one the part that begins with the last one repeats.
+fn repeated(units: &[Unit], overlap: usize, max_tokens: usize) -> usize {
     let Some((last, before)) = units.split_last() else { return 0 };
     if last.border == Border::Section {
         return 0;
@@ -133,20 +134,20 @@ fn repeated(units: &[Unit], overlap: usize, room: usize) -> usize {
     let mut tokens = 0;
     let fit = |unit: &&Unit| {
         tokens += unit.tokens;
-        tokens <= room
+        tokens <= max_tokens
     };
     before.iter().rev().take(overlap).take_while(fit).count()
 }
 
-/// Where the part from `start` ends, that has to reach beyond `next`.
-fn end(units: &[Unit], start: usize, next: usize, target: usize, room: usize) -> usize {
+/// End of the part that starts at `start`. It includes the unit `next` at least.
+fn end(units: &[Unit], start: usize, next: usize, target: usize, max_tokens: usize) -> usize {
     let target = target.max(1) as f64;
     let mut tokens: usize = units[start..next].iter().map(|unit| unit.tokens).sum();
     let mut best = (f64::INFINITY, next + 1);
     for at in next..units.len() {
         tokens += units[at].tokens;
         let share = tokens as f64 / target;
-        if tokens > room || share > 1.0 + SECTION_WORTH && best.0.is_finite() {
+        if tokens > max_tokens || share > 1.0 + SECTION_WORTH && best.0.is_finite() {
             break;
         }
         let worth = match units.get(at + 1).map(|unit| unit.border) {
@@ -154,8 +155,7 @@ fn end(units: &[Unit], start: usize, next: usize, target: usize, room: usize) ->
             Some(Border::Paragraph) => PARAGRAPH_WORTH,
             Some(Border::Sentence) => 0.0,
         };
-        // Far too short is the last resort.
-        let short = if share < LEAST_SHARE { 10.0 } else { 0.0 };
+        let short = if share < MIN_SHARE { 10.0 } else { 0.0 };
         let cost = (share - 1.0).abs() - worth + short;
         if cost <= best.0 {
             best = (cost, at + 1);
@@ -169,7 +169,7 @@ mod tests {
     use super::Border::{Paragraph, Section, Sentence};
     use super::*;
 
-    /// Units of 10 tokens with these borders before them.
+    /// Units of 10 tokens, each with its border before it.
     fn units(borders: &[Border]) -> Vec<Unit> {
         borders.iter().map(|border| Unit { range: 0..1, tokens: 10, border: *border }).collect()
     }
@@ -178,22 +178,22 @@ mod tests {
     fn a_part_ends_at_the_best_border_near_its_length() {
         let plain = units(&[Sentence; 20]);
         assert_eq!(end(&plain, 0, 0, 100, 120), 10);
-        // Never above the room, and always beyond what was read.
+        // A part never exceeds the window, and includes at least one new unit.
         assert_eq!(end(&plain, 0, 0, 500, 120), 12);
         assert_eq!(end(&plain, 0, 1, 100, 15), 2);
         let mut sections = units(&[Sentence; 20]);
         sections[8].border = Section;
         assert_eq!(end(&sections, 0, 0, 100, 120), 8);
-        // Too far away.
+        // This section ends too far from the target.
         sections[8].border = Sentence;
         sections[3].border = Section;
         assert_eq!(end(&sections, 0, 0, 100, 120), 10);
-        // A paragraph is worth less: it ends a part that is a little off.
+        // A paragraph is worth less: only one near the target ends the part.
         let mut paragraphs = units(&[Sentence; 40]);
         paragraphs[19].border = Paragraph;
         paragraphs[15].border = Paragraph;
         assert_eq!(end(&paragraphs, 0, 0, 200, 240), 19);
-        // The end of the document is as good as that of a section.
+        // The end of the document counts as the end of a section.
         assert_eq!(end(&plain[..12], 0, 0, 100, 120), 12);
     }
 

@@ -1,25 +1,25 @@
-//! What the model gets to read of a document.
+//! The texts of a document that the model reads.
 
 use std::borrow::Cow;
 
 use super::join::Distinct;
-use super::parts::{self, Cutting, Unit};
+use super::parts::{self, SplitOptions, Unit};
 use super::{LongDocument, Read, Reading, lexrank, words};
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
-/// Sentences of a part that the next part has again.
+/// Number of sentences that a part repeats from the part before.
 const OVERLAP: usize = 1;
 
-/// The texts that are read of a document.
+/// The texts of a document that the model reads.
 pub(super) struct Plan<'a> {
-    /// One for each part.
+    /// One text for each part.
     pub(super) texts: Vec<Cow<'a, str>>,
-    /// How much of the document they are.
+    /// How much of the document the texts cover.
     pub(super) read: Read,
 }
 
-/// What is read of a document. `stop` ends the reading early.
+/// Chooses the texts of a document to read. Ends early if `stop` returns true.
 pub(super) fn plan<'a>(
     tokenizer: &Tokenizer,
     document: &'a LongDocument<'_>,
@@ -35,7 +35,7 @@ pub(super) fn plan<'a>(
     if !tokenizer.encode_until(text, stop)?.truncated {
         return Ok(whole(words));
     }
-    if reading == Reading::First || tokenizer.room()? == 0 {
+    if reading == Reading::First || tokenizer.max_document_tokens()? == 0 {
         return Ok(whole(words::count(window(tokenizer, text, stop)?)));
     }
     let units = parts::units(tokenizer, text, &document.sections, stop)?;
@@ -44,29 +44,30 @@ pub(super) fn plan<'a>(
     }
     if reading == Reading::Lexrank {
         let central = central(tokenizer, text, &units)?;
-        // A word that was cut between two sentences counts once.
+        // A word that was split between two sentences counts once.
         let read = Read { words, words_read: words::count(&central).min(words), parts: 1 };
         return Ok(Plan { texts: vec![Cow::Owned(central)], read });
     }
-    let cutting = Cutting { overlap: OVERLAP, at_least: 1 };
-    let ranges = parts::split(tokenizer, text, &units, cutting)?;
+    let options = SplitOptions { overlap: OVERLAP, min_parts: 1 };
+    let ranges = parts::split(tokenizer, text, &units, options)?;
     let read = Read { words, words_read: words, parts: ranges.len() };
     Ok(Plan { texts: ranges.into_iter().map(|range| Cow::Borrowed(&text[range])).collect(), read })
 }
 
-/// The parts of a text that was made of summaries.
+/// Splits a text that was joined from summaries.
 pub(super) fn parts_again(
     tokenizer: &Tokenizer,
     text: &str,
-    at_least: usize,
+    min_parts: usize,
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<Cow<'static, str>>> {
     let units = parts::units(tokenizer, text, &[], stop)?;
-    let ranges = parts::split(tokenizer, text, &units, Cutting { overlap: 0, at_least })?;
+    let ranges = parts::split(tokenizer, text, &units, SplitOptions { overlap: 0, min_parts })?;
     Ok(ranges.into_iter().map(|range| Cow::Owned(text[range].to_owned())).collect())
 }
 
-/// The beginning of a text that fits the window; its end, where the tokenizer keeps that.
+/// The longest beginning of a text that fits the window, or end if the tokenizer truncates the
+/// beginning.
 fn window<'a>(
     tokenizer: &Tokenizer,
     text: &'a str,
@@ -90,13 +91,13 @@ fn window<'a>(
     Ok(stretch(fits))
 }
 
-/// The most central sentences that fit the window, in their order.
+/// The most central sentences that fit the window, in the order of the text.
 fn central(tokenizer: &Tokenizer, text: &str, units: &[Unit]) -> Result<String> {
     let sentences: Vec<&str> = units.iter().map(|unit| &text[unit.range.clone()]).collect();
     let scores = lexrank::scores(&sentences);
     let mut order: Vec<usize> = (0..units.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-    let mut left = tokenizer.room()?;
+    let mut left = tokenizer.max_document_tokens()?;
     let shortest = units.iter().map(|unit| unit.tokens).min().unwrap_or(0).max(1);
     let mut distinct = Distinct::default();
     let mut chosen = Vec::new();
@@ -109,7 +110,7 @@ fn central(tokenizer: &Tokenizer, text: &str, units: &[Unit]) -> Result<String> 
             chosen.push(at);
         }
     }
-    // Sentences together may have more tokens than each alone.
+    // Sentences together may have more tokens than the sum of their tokens.
     let mut surplus = 1;
     loop {
         let mut in_order = chosen.clone();

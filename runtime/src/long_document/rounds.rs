@@ -1,4 +1,4 @@
-//! Summaries of parts, joined, and summarized again while they are too long.
+//! Rounds of summarizing parts, until the joined summary is short enough.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -9,40 +9,43 @@ use super::{Length, LongDocument, LongOptions, Read, Reading};
 use crate::error::{Error, Result};
 use crate::generation::{GenerationParameters, StopReason};
 use crate::progress::{Progress, Total};
-use crate::summarizer::Summarizer;
+use crate::summarizer::{Collector, Summarizer};
 use crate::summary::{Sequence, Summary, Timing};
 
-/// Rounds at most: what is still too long then loses its least central sentences.
+/// Maximum number of rounds. A summary that is too long then loses its least central sentences.
 const MAX_ROUNDS: usize = 6;
-/// A joined summary that is so many times as long as its budget is summarized again. A shorter one
-/// loses its least central sentences, which was measured to be better.
+/// A joined summary that exceeds its budget by this factor is summarized again. A shorter one loses
+/// its least central sentences, which scored better in measurements.
 const MUCH_TOO_LONG: f64 = 3.0;
-/// The words of a round against those of the round before, where another one is worth its time.
+/// Another round is made only if the last one reduced the number of words by this factor.
 const SHRINKS: f64 = 0.9;
 
 impl Summarizer {
     /// Summarizes a document of any length.
     ///
-    /// Where it is longer than the model's window, it is read as `options` say. Summaries of
-    /// several parts are joined: a sequence of [`Summary::sequences`] then has the text of what was
-    /// joined, the token ids of all parts in a row, and no score.
+    /// `options` say how to read a document that is longer than the model's window. Summaries of
+    /// several parts are joined: each of [`Summary::sequences`] then has the joined text, the token
+    /// ids of all parts one after another, and no score.
     pub fn summarize_long(
         &mut self,
         document: &LongDocument<'_>,
         options: &LongOptions,
         parameters: &GenerationParameters,
     ) -> Result<Summary> {
-        let mut only = Only(None);
-        self.summarize_long_each(std::slice::from_ref(document), options, parameters, &mut only)?;
-        only.0.ok_or_else(|| Error::Generate("the document has no summary".into()))
+        let mut summary = None;
+        let mut collector =
+            Collector { progress: &mut (), summaries: std::slice::from_mut(&mut summary) };
+        let documents = std::slice::from_ref(document);
+        self.summarize_long_each(documents, options, parameters, &mut collector)?;
+        summary.ok_or_else(|| Error::Generate("the document has no summary".into()))
     }
 
     /// Summarizes documents of any length, and hands each summary to `progress` as soon as it is
-    /// finished. Parts of all documents are decoded together, and each document gets exactly what
-    /// it would get alone.
+    /// finished. Parts of all documents are decoded together. Each summary is the same as if the
+    /// document were summarized alone.
     ///
-    /// `progress` hears of tokens only where a document is read at once. A round of several parts
-    /// is a stage, and each of its parts an item.
+    /// `progress` receives tokens only of documents that are read at once. A round of several parts
+    /// is a stage, and each part is an item of it.
     pub fn summarize_long_each(
         &mut self,
         documents: &[LongDocument<'_>],
@@ -53,7 +56,7 @@ impl Summarizer {
         if let Some(index) = documents.iter().position(|doc| doc.text().trim().is_empty()) {
             return Err(Error::EmptyText { index });
         }
-        // Wrong parameters are told before a long text is read.
+        // Report wrong parameters before reading a long text.
         self.configure(parameters)?;
         let mut works = Vec::with_capacity(documents.len());
         for (index, document) in documents.iter().enumerate() {
@@ -71,9 +74,9 @@ impl Summarizer {
             let mut unfinished = Vec::new();
             for mut work in works {
                 let Some(joined) = work.joined.take() else { continue };
-                let at_least = work.parts_to_make();
+                let min_parts = work.parts_to_make();
                 let mut stop = || progress.document_cancelled(work.document);
-                work.texts = reading::parts_again(self.tokenizer(), &joined, at_least, &mut stop)?;
+                work.texts = reading::parts_again(self.tokenizer(), &joined, min_parts, &mut stop)?;
                 work.round += 1;
                 unfinished.push(work);
             }
@@ -83,38 +86,29 @@ impl Summarizer {
     }
 }
 
-/// Keeps the only summary.
-struct Only(Option<Summary>);
-
-impl Progress for Only {
-    fn summarized(&mut self, _document: usize, summary: Summary) {
-        self.0 = Some(summary);
-    }
-}
-
-/// A document on its way.
+/// A document that is being summarized.
 struct Work<'a> {
-    /// Its number in the call.
+    /// Index of the document in the call.
     document: usize,
-    /// What is summarized in this round.
+    /// Texts to summarize in this round.
     texts: Vec<Cow<'a, str>>,
     read: Read,
-    /// Whether sentences were left out before.
+    /// Whether the texts leave out sentences of the document.
     left_out: bool,
-    /// The most words of the summary; `None` for the model's own length.
+    /// Maximum number of words of the summary; `None` for no limit.
     budget: Option<usize>,
     round: usize,
-    /// Words of the joined summaries of the round before.
+    /// Words of the joined summary of the round before.
     words_before: usize,
-    /// Words that the summary of a part had on average.
+    /// Average number of words in the summary of a part.
     words_of_part: usize,
-    /// What the rounds so far took.
+    /// Sums over the rounds so far.
     totals: Totals,
-    /// What is to be summarized in the next round.
+    /// Text to summarize in the next round.
     joined: Option<String>,
 }
 
-/// What adds up over the rounds.
+/// Sums over the rounds.
 #[derive(Default)]
 struct Totals {
     input_tokens: usize,
@@ -141,17 +135,17 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Whether the model reads the document at once.
+    /// Whether the model reads the document as one text.
     fn is_single(&self) -> bool {
         self.read.parts == 1
     }
 
-    /// As many parts as have summaries that fit the budget.
+    /// The number of parts whose summaries together fit the budget.
     fn parts_to_make(&self) -> usize {
         self.budget.unwrap_or(usize::MAX) / self.words_of_part.max(1)
     }
 
-    /// Takes the summaries of a round: the document's summary, where it is finished.
+    /// Takes the summaries of a round. Returns the summary of the document if it is finished.
     fn take(&mut self, summaries: Vec<Summary>, elapsed: Duration) -> Option<Summary> {
         if self.is_single() {
             let mut summary = summaries.into_iter().next()?;
@@ -193,7 +187,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// One sequence of those of this rank of all parts.
+/// Joins the sequences of this rank of all parts.
 fn joined_sequence(summaries: &[Summary], rank: usize, budget: usize) -> Sequence {
     let parts = || summaries.iter().map(|part| &part.sequences[rank]);
     let mut joined = Joined::new(parts().map(|sequence| sequence.text.as_str()));
@@ -208,11 +202,11 @@ fn joined_sequence(summaries: &[Summary], rank: usize, budget: usize) -> Sequenc
     }
 }
 
-/// Cuts a summary behind the last of its first sentences that fit; the first always does.
-fn cut(sequence: &mut Sequence, most_words: usize) {
-    if super::words::count(&sequence.text) > most_words {
+/// Keeps the first sentences of a summary that fit; at least one.
+fn cut(sequence: &mut Sequence, max_words: usize) {
+    if super::words::count(&sequence.text) > max_words {
         let mut sentences = Joined::new([sequence.text.as_str()].into_iter());
-        sentences.keep_first(most_words);
+        sentences.keep_first(max_words);
         sequence.text = sentences.text();
     }
 }
@@ -232,11 +226,11 @@ impl Totals {
     }
 }
 
-/// Follows the summaries of a round's texts, and finishes documents.
+/// Collects the summaries of a round, and finishes documents.
 struct Round<'a, 'b> {
     works: &'a mut [Work<'b>],
     progress: &'a mut dyn Progress,
-    /// For each text, its document's place in `works`, and its place in the document.
+    /// For each text: index of its document in `works`, and index of the part in the document.
     owners: Vec<(usize, usize)>,
     summaries: Vec<Vec<Option<Summary>>>,
     started: Instant,
@@ -245,9 +239,9 @@ struct Round<'a, 'b> {
 
 impl<'a, 'b> Round<'a, 'b> {
     fn new(works: &'a mut [Work<'b>], progress: &'a mut dyn Progress) -> Self {
-        let places = |(work, texts): (usize, usize)| (0..texts).map(move |text| (work, text));
+        let owners = |(work, texts): (usize, usize)| (0..texts).map(move |text| (work, text));
         let counts: Vec<usize> = works.iter().map(|work| work.texts.len()).collect();
-        let owners: Vec<_> = counts.iter().copied().enumerate().flat_map(places).collect();
+        let owners: Vec<_> = counts.iter().copied().enumerate().flat_map(owners).collect();
         Self {
             has_stage: owners.len() > works.len(),
             works,
@@ -275,8 +269,8 @@ impl Progress for Round<'_, '_> {
     }
 
     fn summarized(&mut self, text: usize, summary: Summary) {
-        let (place, part) = self.owners[text];
-        let summaries = &mut self.summaries[place];
+        let (work, part) = self.owners[text];
+        let summaries = &mut self.summaries[work];
         summaries[part] = Some(summary);
         if self.has_stage {
             self.progress.advance(1);
@@ -285,7 +279,7 @@ impl Progress for Round<'_, '_> {
             return;
         }
         let summaries = std::mem::take(summaries).into_iter().flatten().collect();
-        let work = &mut self.works[place];
+        let work = &mut self.works[work];
         if let Some(summary) = work.take(summaries, self.started.elapsed()) {
             self.progress.summarized(work.document, summary);
         }

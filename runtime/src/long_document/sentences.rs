@@ -1,18 +1,18 @@
-//! Where sentences end: Unicode's rules, and abbreviations that end none.
+//! Splitting a text into sentences: Unicode's rules, and abbreviations that end no sentence.
 
 use std::ops::Range;
 use std::vec;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Bytes that are looked at together. A longer sentence is cut.
+/// Number of bytes that are split at a time. A longer sentence is cut.
 const LONGEST: usize = 4 << 10;
-/// Characters in a row without a letter or digit that end a sentence: Unicode's rules look ahead
-/// from each of them.
+/// So many characters in a row without a letter or digit end a sentence. Unicode's rules look ahead
+/// from each of them, which would take quadratic time.
 const LONGEST_NOISE: usize = 32;
 
-/// Abbreviations that seldom end a sentence, without their last period, in lower case. The language
-/// of a document is not known: those of all languages hold together.
+/// Abbreviations that seldom end a sentence, without their last period and in lower case. The
+/// language of a document is not known, so the abbreviations of all languages are used together.
 const ABBREVIATIONS: [(&str, &[&str]); 7] = [
     (
         "en",
@@ -40,36 +40,37 @@ const ABBREVIATIONS: [(&str, &[&str]); 7] = [
     ("nl", &["dhr", "mevr", "mw", "bijv", "d.w.z", "m.b.t", "o.a", "blz", "nl"]),
 ];
 
-/// What stands before a sentence.
+/// The border before a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Border {
-    /// Another sentence of the paragraph.
+    /// The sentence follows another one of its paragraph.
     Sentence,
-    /// The end of a paragraph.
+    /// The sentence begins a paragraph.
     Paragraph,
-    /// The end of a section.
+    /// The sentence begins a section.
     Section,
 }
 
-/// The sentences of a text in order, without the white space around them.
+/// Iterates over the sentences of a text, without the white space around them.
 ///
-/// A line end inside a paragraph is a blank. A paragraph ends at an empty line and before the mark
-/// of a list item. This takes time linear in the text.
+/// A line end inside a paragraph counts as a space. A paragraph ends at an empty line and before
+/// the mark of a list item. The time is linear in the length of the text.
 pub(super) struct Sentences<'a> {
     text: &'a str,
-    /// Where sections begin that are not reached yet.
+    /// Byte offsets of the sections that are not reached yet.
     sections: &'a [usize],
-    /// What stands before the next sentence.
+    /// The border before the next sentence.
     border: Border,
-    /// Where the next stretch begins.
+    /// Byte offset of the next stretch.
     at: usize,
+    /// Ranges of sentences in the last stretch.
     found: vec::IntoIter<Range<usize>>,
-    /// Whether a paragraph ends with what was found.
+    /// Whether a paragraph ends with the last stretch.
     paragraph_ends: bool,
 }
 
 impl<'a> Sentences<'a> {
-    /// The sentences of a text whose sections begin at these places.
+    /// The sentences of a text whose sections begin at these byte offsets.
     pub(super) fn new(text: &'a str, sections: &'a [usize]) -> Self {
         Self {
             text,
@@ -81,15 +82,15 @@ impl<'a> Sentences<'a> {
         }
     }
 
-    /// Looks for sentences in the next stretch.
-    fn look_on(&mut self) {
+    /// Splits the next stretch.
+    fn split_next(&mut self) {
         if self.paragraph_ends {
             self.border = Border::Paragraph;
         }
         let (end, stretch_end) = stretch(&self.text[self.at..]);
         let start = self.at;
         let mut borders = inside(&self.text[start..start + end]);
-        // The last sentence of a stretch that is just long enough may go on.
+        // If the stretch was cut by its length, its last sentence may go on.
         if stretch_end == StretchEnd::Length && borders.len() > 1 {
             borders.pop();
         }
@@ -110,7 +111,7 @@ impl Iterator for Sentences<'_> {
                 if self.at == self.text.len() {
                     return None;
                 }
-                self.look_on();
+                self.split_next();
                 continue;
             };
             let sentence = self.text[range.clone()].trim_start();
@@ -129,17 +130,17 @@ impl Iterator for Sentences<'_> {
     }
 }
 
-/// What ends a stretch.
+/// Why a stretch ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StretchEnd {
     Paragraph,
-    /// A long run without a letter.
+    /// A long run without a letter or digit.
     Noise,
-    /// It is long enough.
+    /// The stretch has the maximum length.
     Length,
 }
 
-/// The bytes of the stretch that a text begins with.
+/// Number of bytes in the first stretch of a text, and why it ends.
 fn stretch(text: &str) -> (usize, StretchEnd) {
     let mut noise = 0;
     for (at, character) in text.char_indices() {
@@ -180,9 +181,9 @@ fn begins_list_item(line: &str) -> bool {
     mark.is_some_and(|rest| rest.starts_with([' ', '\t']))
 }
 
-/// Where the sentences of a stretch end; the last of them at its end.
+/// Byte offsets of the ends of the sentences in a stretch. The last one is the end of the stretch.
 fn inside(stretch: &str) -> Vec<usize> {
-    // Lines of a paragraph are one line. It keeps its length in bytes.
+    // Line ends become spaces, so that offsets do not change.
     let line = stretch.replace(['\n', '\r'], " ");
     let mut borders = Vec::new();
     let mut start = 0;
@@ -197,7 +198,7 @@ fn inside(stretch: &str) -> Vec<usize> {
     borders
 }
 
-/// Whether a sentence ends in a word that goes on behind its period.
+/// Whether a sentence ends with an abbreviation or an initial.
 fn ends_in_abbreviation(sentence: &str) -> bool {
     let Some(sentence) = sentence.trim_end().strip_suffix('.') else { return false };
     let from = sentence.rfind(|c: char| c.is_whitespace() || "([\"'„“«".contains(c));
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn borders_are_those_of_sections_and_paragraphs() {
+    fn borders_are_sentences_paragraphs_and_sections() {
         let text = "One. Two.\n\nThree.\n\nHead\n\nFour. Five.";
         let sections = [text.find("Head").unwrap()];
         let borders: Vec<_> = Sentences::new(text, &sections).map(|(_, border)| border).collect();
@@ -267,7 +268,7 @@ mod tests {
         assert!(sentences.iter().all(|s| *s == "This sentence has a few words, and then it ends."));
     }
 
-    /// Every text comes out whole but for white space, in pieces that are bounded.
+    /// Sentences keep all characters except white space, and their length is bounded.
     #[test]
     fn hostile_texts_lose_nothing() {
         for unit in ["a", "🙂", " ", ". ", ").", "\u{301}", ".\u{301} 1", "\n", "a. ", "A.", "\n- "]

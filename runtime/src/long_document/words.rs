@@ -1,11 +1,11 @@
-//! Words: how many there are, and which.
+//! Counting and comparing words.
 
 use std::collections::HashSet;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How many words a text has: what stands between white space. Where a script writes no blanks,
-/// Unicode's words count.
+/// Number of words in a text: the stretches between white space. In scripts without spaces between
+/// words, the words of Unicode's rules count.
 pub(super) fn count(text: &str) -> usize {
     let words = |stretch: &str| {
         if stretch.is_ascii() || !stretch.contains(writes_no_blanks) {
@@ -17,19 +17,20 @@ pub(super) fn count(text: &str) -> usize {
     text.split_whitespace().map(words).sum()
 }
 
-/// The words of a text in order, in lower case.
+/// The words of a text, in order and in lower case.
 pub(super) fn terms(text: &str) -> impl Iterator<Item = String> + '_ {
     text.unicode_words().map(str::to_lowercase)
 }
 
-/// How much two texts have in common: the Jaccard index of the sets of their words.
+/// Similarity of two texts: the Jaccard index of the sets of their words.
 pub(super) fn similarity(a: &HashSet<String>, b: &HashSet<String>) -> f64 {
     let shared = a.intersection(b).count();
     let all = a.len() + b.len() - shared;
     if all == 0 { 1.0 } else { shared as f64 / all as f64 }
 }
 
-/// Thai, Lao, Burmese, Khmer, Japanese and Chinese.
+/// Whether a character belongs to a script without spaces between words: Thai, Lao, Burmese, Khmer,
+/// Japanese or Chinese.
 fn writes_no_blanks(character: char) -> bool {
     matches!(character,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'

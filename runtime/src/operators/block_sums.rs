@@ -1,4 +1,4 @@
-//! `BlockSums`: sums of the tokens that belong to a block.
+//! `BlockSums`: sums of the hidden states of each block of tokens.
 
 use epitome_kernels::block_sums;
 use ort::operator::{
@@ -9,12 +9,12 @@ use ort::value::TensorElementType;
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
-/// Its name in a graph.
+/// Name of the operator.
 pub const NAME: &str = "BlockSums";
 
-/// The operator: float32 `x` of `[batch * source, size]`, the block of each token, int32
-/// `[batch, source]`, and how many blocks there are, int64 `[1]`, at most one more than tokens, to
-/// the sums, float32 `[batch * blocks, size]`. A token of a block that there is not is left out.
+/// The operator. Its inputs are `x`, float32 `[batch * source, size]`; the block of each token,
+/// int32 `[batch, source]`; and the number of blocks, int64 `[1]`, at most `source + 1`. Its output
+/// is the sums, float32 `[batch * blocks, size]`. A token with no valid block is ignored.
 pub(super) struct BlockSums;
 
 impl Operator for BlockSums {
@@ -41,7 +41,7 @@ impl Operator for BlockSums {
     }
 }
 
-/// The sums of a layer.
+/// The kernel of a node.
 pub(super) struct BlockSumsKernel;
 
 impl Kernel for BlockSumsKernel {
@@ -59,8 +59,8 @@ impl Kernel for BlockSumsKernel {
         let count = usize::try_from(count).ok().filter(|&count| count <= source + 1);
         let Some(count) = count.filter(|_| batch > 0 && batch * source == rows) else {
             return Err(ort::Error::new(format!(
-                "{rows} rows are not {batch} documents of {source} tokens, or their blocks are more \
-                 than one more than tokens"
+                "{rows} rows are not {batch} documents of {source} tokens, or their blocks are \
+                 more than one more than tokens"
             )));
         };
         let sums = output::<f32>(context, 0, &[batch * count, size])?;

@@ -1,4 +1,4 @@
-//! `Embedding`: rows of a table that is packed as a linear layer's weights are.
+//! `Embedding`: looks up rows of a table that is packed like the weights of a linear layer.
 
 use std::marker::PhantomData;
 
@@ -13,19 +13,19 @@ use ort::value::{IntoTensorElementType, PrimitiveTensorElementType, TensorElemen
 
 use super::tensors::{input, integer, optional_input, output};
 
-/// Name of the embedding of float32.
+/// Name of the operator with a float32 table.
 pub const EMBEDDING_FP32: &str = "EmbeddingFp32";
-/// Name of the embedding of float16.
+/// Name of the operator with a float16 table.
 pub const EMBEDDING_FP16: &str = "EmbeddingFp16";
-/// Name of the embedding of int8.
+/// Name of the operator with an int8 table.
 pub const EMBEDDING_INT8: &str = "EmbeddingInt8";
 
-/// Attribute, integer: rows of the table, padding excluded.
+/// Attribute, integer: number of rows of the table, padding excluded.
 pub const SIZE_OUT: &str = super::linear::SIZE_OUT;
 /// Attribute, integer: size of a row, padding excluded.
 pub const SIZE_IN: &str = "size_in";
 
-/// A format of tables as its operator has it.
+/// A format of tables, with the name of its operator.
 pub(super) trait EmbeddingFormat: TableFormat<Element: PrimitiveTensorElementType> {
     /// Name of the operator.
     const EMBEDDING: &'static str;
@@ -43,8 +43,9 @@ impl EmbeddingFormat for Int8 {
     const EMBEDDING: &'static str = EMBEDDING_INT8;
 }
 
-/// The operator: int64 `ids`, packed weights of `[vocab, hidden]` and `columns` as
-/// [`Linear`](super::linear::Linear) has them, to float32 `[.., hidden]`.
+/// The operator. Its inputs are the token ids, int64 of any shape `[..]`, and the packed table of
+/// `[vocab, hidden]` with its `columns`, as in [`Linear`](super::linear::Linear). Its output is
+/// float32 `[.., hidden]`.
 pub(super) struct Embedding<F>(PhantomData<F>);
 
 impl<F> Default for Embedding<F> {
@@ -85,7 +86,7 @@ impl<F: EmbeddingFormat> Operator for Embedding<F> {
     }
 }
 
-/// A table of a loaded graph.
+/// The kernel of a node.
 pub(super) struct EmbeddingKernel<F> {
     vocab_size: usize,
     hidden: usize,

@@ -1,5 +1,5 @@
-//! `Experts`: a mixture of experts, an operator for each weight format. The rows of an expert are
-//! computed together. The weights of an expert that no row has are not read.
+//! `Experts`: a mixture of experts, an operator for each weight format. All rows of an expert are
+//! computed together. The weights of an expert without rows are not read.
 
 use epitome_kernels::experts::Experts as Rows;
 use epitome_kernels::linear::WeightFormat;
@@ -10,19 +10,21 @@ use ort::value::TensorElementType;
 
 use super::feed_forward::Sizes;
 use super::linear::{LayerInputs, LinearFormat};
-use super::memory::Memory;
+use super::scratch_buffers::ScratchBuffers;
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
-/// The first input of the first expert.
+/// Index of the first input of the first expert.
 const FIRST: usize = 2;
 
-/// The operator: float32 `x` of `[rows, size_in]` and routing weights of `[rows, experts]` to
-/// float32 `[rows, size_out]`. Behind them stand packed weights, columns and bias of the layer `up`
-/// and then of `down`, expert after expert: columns where the format has any, and a bias in all
-/// layers or in none. A routing weight multiplies what its expert makes of the row. Where it is 0
-/// or less, the row does not have the expert.
-pub(super) struct Experts<F: WeightFormat>(pub(super) Memory<F>);
+/// The operator. Its inputs are `x`, float32 `[rows, size_in]`; the routing weights, float32
+/// `[rows, experts]`; and for each expert the packed weights, columns and bias of the layer `up`
+/// and of the layer `down`. There are columns if the format has any. All layers have a bias, or
+/// none.
+///
+/// The output is float32 `[rows, size_out]`: the sum of the experts' results, each multiplied by
+/// its routing weight. An expert with a routing weight of 0 or less is skipped.
+pub(super) struct Experts<F: WeightFormat>(pub(super) ScratchBuffers<F>);
 
 impl<F: LinearFormat> Operator for Experts<F> {
     type Kernel<'attr> = ExpertsKernel<F>;
@@ -44,14 +46,14 @@ impl<F: LinearFormat> Operator for Experts<F> {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<ExpertsKernel<F>> {
-        Ok(ExpertsKernel { sizes: Sizes::from_node(context)?, memory: self.0.clone() })
+        Ok(ExpertsKernel { sizes: Sizes::from_node(context)?, scratch: self.0.clone() })
     }
 }
 
-/// The experts of a loaded graph.
+/// The kernel of a node.
 pub(super) struct ExpertsKernel<F: WeightFormat> {
     sizes: Sizes<F>,
-    memory: Memory<F>,
+    scratch: ScratchBuffers<F>,
 }
 
 impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
@@ -71,32 +73,31 @@ impl<F: LinearFormat> Kernel for ExpertsKernel<F> {
             )));
         }
         let weights = context.num_inputs()?.saturating_sub(FIRST);
-        let of_layer = weights.checked_div(count.saturating_mul(2)).unwrap_or(0);
+        let per_layer = weights.checked_div(count.saturating_mul(2)).unwrap_or(0);
         let has_columns = F::COLUMNS > 0;
-        let least = 1 + usize::from(has_columns);
-        let has_bias = of_layer == least + 1;
-        if !(has_bias || of_layer == least) || weights != 2 * count * of_layer {
+        let without_bias = 1 + usize::from(has_columns);
+        let has_bias = per_layer == without_bias + 1;
+        if !(has_bias || per_layer == without_bias) || weights != 2 * count * per_layer {
             return Err(ort::Error::new(format!(
                 "{weights} weights, columns and biases do not make {count} experts of two layers"
             )));
         }
         let layers = |expert: usize| {
-            let first = FIRST + 2 * expert * of_layer;
+            let first = FIRST + 2 * expert * per_layer;
             let inputs = |weights: usize| LayerInputs {
                 weights,
                 columns: has_columns.then_some(weights + 1),
-                bias: has_bias.then_some(weights + of_layer - 1),
+                bias: has_bias.then_some(weights + per_layer - 1),
             };
-            let layers = [first, first + of_layer].map(inputs);
+            let layers = [first, first + per_layer].map(inputs);
             self.sizes.layers(context, (layers, None), size_in)
         };
-        // Whether the attributes are those of the weights: the output takes as much memory as they
-        // say.
+        // This checks the attributes against the weights, before the output is allocated by them.
         layers(0)?;
         let size_out = self.sizes.out;
         let y = output::<f32>(context, 0, &[rows, size_out])?;
-        let (mut activations, mut inner) = (self.memory.activations(), self.memory.inner());
-        let mut gathered = self.memory.gathered();
+        let (mut activations, mut inner) = (self.scratch.activations(), self.scratch.inner());
+        let mut gathered = self.scratch.gathered();
         Rows { x, routing_weights, count, size_in, size_out }.apply(
             &SessionThreads(context),
             layers,

@@ -1,5 +1,5 @@
-//! `FeedForward`: the linear layers between the attentions, an operator for each weight format.
-//! What lies between them is there for some rows at a time.
+//! `FeedForward`: the feed-forward network of a transformer layer, an operator for each weight
+//! format. The inner activations are computed for some rows at a time.
 
 use epitome_kernels::activation::Activation;
 use epitome_kernels::feed_forward::FeedForward as Layers;
@@ -10,18 +10,17 @@ use ort::operator::{
 use ort::value::{IntoTensorElementType, TensorElementType};
 
 use super::linear::{LayerInputs, LinearFormat, SIZE_OUT, activation, layer, size};
-use super::memory::Memory;
+use super::scratch_buffers::ScratchBuffers;
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
-/// Attribute, integer: outputs of the layers that read `x`.
+/// Attribute, integer: size of the inner activations, the outputs of `up` and `gate`.
 pub const SIZE_INNER: &str = "size_inner";
 
-/// The operator: float32 `x` of `[rows, size_in]` to float32 `[rows, size_out]`. Behind `x` stand
-/// packed weights, columns and bias of the layer `up`, the same of `down`, and where there is one
-/// the same of `gate`. It computes `down(activation(up(x)))`, or
-/// `down(activation(gate(x)) * up(x))`.
-pub(super) struct FeedForward<F: WeightFormat>(pub(super) Memory<F>);
+/// The operator. Its inputs are `x`, float32 `[rows, size_in]`, and the packed weights, columns and
+/// bias of the layer `up`, of the layer `down` and, optionally, of the layer `gate`. Its output is
+/// float32 `[rows, size_out]`: `down(activation(up(x)))`, or `down(activation(gate(x)) * up(x))`.
+pub(super) struct FeedForward<F: WeightFormat>(pub(super) ScratchBuffers<F>);
 
 impl<F: LinearFormat> Operator for FeedForward<F> {
     type Kernel<'attr> = FeedForwardKernel<F>;
@@ -33,9 +32,10 @@ impl<F: LinearFormat> Operator for FeedForward<F> {
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
         let float = TensorElementType::Float32;
         let weights = F::Element::into_tensor_element_type();
-        let beside = || [OperatorInput::optional(float), OperatorInput::optional(float)];
-        let required = || std::iter::once(OperatorInput::required(weights)).chain(beside());
-        let optional = std::iter::once(OperatorInput::optional(weights)).chain(beside());
+        let columns_and_bias = || [OperatorInput::optional(float), OperatorInput::optional(float)];
+        let required =
+            || std::iter::once(OperatorInput::required(weights)).chain(columns_and_bias());
+        let optional = std::iter::once(OperatorInput::optional(weights)).chain(columns_and_bias());
         std::iter::once(OperatorInput::required(float))
             .chain(required())
             .chain(required())
@@ -50,15 +50,15 @@ impl<F: LinearFormat> Operator for FeedForward<F> {
         &self,
         context: &KernelContext<'attr>,
     ) -> ort::Result<FeedForwardKernel<F>> {
-        Ok(FeedForwardKernel { sizes: Sizes::from_node(context)?, memory: self.0.clone() })
+        Ok(FeedForwardKernel { sizes: Sizes::from_node(context)?, scratch: self.0.clone() })
     }
 }
 
-/// What the attributes of a node say of its layers.
+/// The attributes of a node.
 pub(super) struct Sizes<F> {
     format: F,
     inner: usize,
-    /// Outputs.
+    /// Number of outputs.
     pub(super) out: usize,
     activation: Activation,
 }
@@ -74,7 +74,7 @@ impl<F: LinearFormat> Sizes<F> {
         })
     }
 
-    /// The layers of these inputs, without their `x` of `size_in` columns.
+    /// The layers with these inputs. Their `x` has `size_in` columns and is not set.
     pub(super) fn layers<'a>(
         &self,
         context: &'a ComputeContext,
@@ -95,10 +95,10 @@ impl<F: LinearFormat> Sizes<F> {
     }
 }
 
-/// The layers of a loaded graph.
+/// The kernel of a node.
 pub(super) struct FeedForwardKernel<F: WeightFormat> {
     sizes: Sizes<F>,
-    memory: Memory<F>,
+    scratch: ScratchBuffers<F>,
 }
 
 impl<F: LinearFormat> Kernel for FeedForwardKernel<F> {
@@ -116,7 +116,7 @@ impl<F: LinearFormat> Kernel for FeedForwardKernel<F> {
         if size_in == 0 {
             return Err(ort::Error::new("x has no columns"));
         }
-        let (mut activations, mut inner) = (self.memory.activations(), self.memory.inner());
+        let (mut activations, mut inner) = (self.scratch.activations(), self.scratch.inner());
         Layers { x, ..layers }.apply(&SessionThreads(context), &mut activations, &mut inner, y)
     }
 }

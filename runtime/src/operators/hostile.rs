@@ -1,6 +1,6 @@
-//! Operators in graphs that lie: whatever shapes, attributes and integers a graph has, an operator
-//! returns an error or a result. It never panics, and never reads beyond its inputs, which the
-//! address sanitizer sees (`runtime/kernels/asan`).
+//! Operators in invalid graphs. Whatever shapes, attributes and integers a graph has, an operator
+//! returns an error or a result: it does not panic, and does not read beyond its inputs. The
+//! address sanitizer checks the latter (`runtime/kernels/asan`).
 
 use std::num::NonZeroUsize;
 
@@ -25,7 +25,7 @@ use super::rotary::NAME as ROTARY;
 use super::{DOMAIN, domain, registration};
 use crate::library::OnnxRuntime;
 
-/// Edited graphs of each operator.
+/// Number of edited graphs of each valid graph.
 const GRAPHS: u64 = 150;
 
 /// A node with its inputs.
@@ -48,10 +48,9 @@ enum Attribute {
 struct Input {
     element_type: TensorElementType,
     dims: Vec<usize>,
-    /// Elements of an integer input that says sizes or positions, as long as its dimensions say;
-    /// others are filled.
+    /// Elements of an integer input. Missing elements are 1.
     integers: Vec<i64>,
-    /// Whether floats are NaN.
+    /// Whether all floats are NaN.
     not_a_number: bool,
 }
 
@@ -68,7 +67,7 @@ fn integers(element_type: TensorElementType, dims: &[usize], integers: &[i64]) -
     Some(Input { element_type, dims, integers, not_a_number: false })
 }
 
-/// A valid node of each operator.
+/// Valid nodes of all operators.
 fn valid_cases() -> Vec<Case> {
     use TensorElementType::{Float16, Float32, Int8, Int32, Int64, Uint8};
     let (rows, size_in, size_out) = (3, 40, 37);
@@ -185,7 +184,7 @@ fn valid_cases() -> Vec<Case> {
             outputs: vec![Float32; 2],
         }
     };
-    let (new, room, places) = (4, 7, 11);
+    let (new, max_length, slots) = (4, 7, 11);
     let cached = |bias| Case {
         operator: CACHED_ATTENTION,
         attributes: [scoring.clone(), vec![(REACH, Attribute::Int(2))]].concat(),
@@ -193,18 +192,18 @@ fn valid_cases() -> Vec<Case> {
             floats(&[new, hidden]),
             floats(&[new, kv_hidden]),
             floats(&[new, kv_hidden]),
-            floats(&[kv_heads, places, size]),
-            floats(&[kv_heads, places, size]),
+            floats(&[kv_heads, slots, size]),
+            floats(&[kv_heads, slots, size]),
             integers(Int32, &[new, 1], &[3, 0, 5, 6]),
-            integers(Int32, &[new, room], &[1; 28]),
+            integers(Int32, &[new, max_length], &[1; 28]),
             bias,
             floats(&[new, hidden]),
             floats(&[new, heads, 2]),
         ],
         outputs: vec![Float32; 3],
     };
-    // Two streams, a bias of each, and a prompt.
-    let mut streams = cached(floats(&[2 * new, heads, room + 1]));
+    // Two streams, a bias for each query, and a prompt.
+    let mut streams = cached(floats(&[2 * new, heads, max_length + 1]));
     streams.attributes.push((STREAMS, Attribute::Int(2)));
     streams.inputs[0] = floats(&[2 * new, hidden]);
     for part in &mut streams.inputs[1..3] {
@@ -327,14 +326,15 @@ fn valid_cases() -> Vec<Case> {
         cross(CROSS_ATTENTION_FP16, Float16, KeyOrValue::rows::<f16>(size)),
         cross(CROSS_ATTENTION_INT8, Int8, KeyOrValue::rows::<i8>(size)),
         cached(None),
-        cached(floats(&[1, heads, new, room])),
+        cached(floats(&[1, heads, new, max_length])),
         streams,
     ]
 }
 
 impl Case {
-    /// Changes something: a dimension of one input, one size wherever it stands, an attribute, an
-    /// integer, floats, an optional input, or the number of outputs.
+    /// Changes one thing: a dimension of an input, a size in all inputs and attributes, an
+    /// attribute, an integer, the floats of an input, the presence of an input, or the number of
+    /// outputs.
     fn edit(&mut self, random: &mut fastrand::Rng) {
         let sizes = [0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 40, 48, 64];
         let count = self.inputs.len();
@@ -380,7 +380,7 @@ impl Case {
                 }
             }
             (_, input) => {
-                // The same size wherever it stands: a graph that lies consistently.
+                // A size is replaced in all inputs and attributes.
                 let Some(from) = input.and_then(|input| random.choice(&input.dims).copied()) else {
                     return;
                 };
@@ -402,7 +402,7 @@ impl Case {
         }
     }
 
-    /// Runs the node alone.
+    /// Runs a graph of this node.
     fn run(&self, runtime: &OnnxRuntime) -> ort::Result<()> {
         let mut session = Session::builder(runtime.environment())?
             .with_optimization_level(GraphOptimizationLevel::Disable)?
@@ -417,7 +417,7 @@ impl Case {
         session.run(inputs).map(|_| ())
     }
 
-    /// The model as an ONNX file.
+    /// The bytes of an ONNX model of this node.
     fn model(&self) -> Vec<u8> {
         let mut node = Vec::new();
         for (index, input) in self.inputs.iter().enumerate() {
@@ -474,7 +474,7 @@ impl Case {
     }
 }
 
-/// A tensor's name and element type.
+/// A `ValueInfoProto` with name and element type.
 fn declaration(name: &str, element_type: TensorElementType) -> Vec<u8> {
     let code = match element_type {
         TensorElementType::Float32 => 1,
@@ -492,7 +492,7 @@ fn declaration(name: &str, element_type: TensorElementType) -> Vec<u8> {
     value
 }
 
-/// A field of protobuf that holds an integer.
+/// Appends an integer field of protobuf.
 fn varint(message: &mut Vec<u8>, field: u64, value: u64) {
     for mut value in [field << 3, value] {
         while value >= 0x80 {
@@ -503,7 +503,7 @@ fn varint(message: &mut Vec<u8>, field: u64, value: u64) {
     }
 }
 
-/// A field of protobuf that holds bytes.
+/// Appends a field of protobuf that holds bytes.
 fn bytes(message: &mut Vec<u8>, field: u64, content: &[u8]) {
     let start = message.len();
     varint(message, field, content.len() as u64);
@@ -512,7 +512,7 @@ fn bytes(message: &mut Vec<u8>, field: u64, content: &[u8]) {
 }
 
 impl Input {
-    /// The tensor, in memory of its own that is as long as it says.
+    /// The tensor, in an allocation of exactly its size.
     fn value(&self) -> ort::Result<SessionInputValue<'static>> {
         Ok(match self.element_type {
             TensorElementType::Float32 => match self.not_a_number {
@@ -561,7 +561,7 @@ fn queries_without_a_source_are_an_error() {
     let cases = valid_cases().into_iter();
     for mut case in cases.filter(|case| case.operator == SELF_ATTENTION) {
         for (index, dims) in [[2, 20], [0, 10], [0, 10], [2, 0]].iter().enumerate() {
-            case.inputs[index].as_mut().expect("it has them").dims = dims.to_vec();
+            case.inputs[index].as_mut().expect("a required input").dims = dims.to_vec();
         }
         let error = case.run(&runtime).expect_err("no key to look at").to_string();
         assert!(error.contains("do not fit each other"), "{error}");

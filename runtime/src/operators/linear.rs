@@ -1,4 +1,4 @@
-//! `Linear`: a linear layer over packed weights, an operator for each weight format.
+//! `Linear`: linear layers with packed weights, an operator for each weight format.
 
 use epitome_kernels::activation::Activation;
 use epitome_kernels::float::{Fp16, Fp32};
@@ -11,42 +11,42 @@ use ort::operator::{
 };
 use ort::value::{IntoTensorElementType, PrimitiveTensorElementType, TensorElementType};
 
-use super::memory::Memory;
+use super::scratch_buffers::ScratchBuffers;
 use super::tensors::{input, integer, optional_input, output};
 use super::threads::SessionThreads;
 
-/// Names of the operators that multiply with weights of a format.
+/// Names of the operators of a weight format.
 #[derive(Clone, Copy, Debug)]
 pub struct Operators {
-    /// The linear layer.
+    /// Linear layers.
     pub linear: &'static str,
-    /// The layers between the attentions.
+    /// Feed-forward networks.
     pub feed_forward: &'static str,
-    /// A mixture of several of those.
+    /// Mixtures of experts.
     pub experts: &'static str,
 }
 
-/// The operators over float32 weights.
+/// The operators with float32 weights.
 pub const FP32: Operators =
     Operators { linear: "LinearFp32", feed_forward: "FeedForwardFp32", experts: "ExpertsFp32" };
-/// The operators over float16 weights.
+/// The operators with float16 weights.
 pub const FP16: Operators =
     Operators { linear: "LinearFp16", feed_forward: "FeedForwardFp16", experts: "ExpertsFp16" };
-/// The operators over int8 weights.
+/// The operators with int8 weights.
 pub const INT8: Operators =
     Operators { linear: "LinearInt8", feed_forward: "FeedForwardInt8", experts: "ExpertsInt8" };
-/// The operators over int4 weights.
+/// The operators with int4 weights.
 pub const INT4: Operators =
     Operators { linear: "LinearInt4", feed_forward: "FeedForwardInt4", experts: "ExpertsInt4" };
 
-/// Attribute, integer: outputs, padding excluded.
+/// Attribute, integer: number of outputs, padding excluded.
 pub const SIZE_OUT: &str = "size_out";
-/// Attribute of formats that round activations, integer: bits they are rounded to, 1 to 8.
+/// Attribute of the formats that quantize activations, integer: their number of bits, 1 to 8.
 pub const ACTIVATION_BITS: &str = "activation_bits";
 /// Attribute, string: name of an [`Activation`].
 pub const ACTIVATION: &str = "activation";
 
-/// A weight format as its operator has it.
+/// A weight format with the names and attributes of its operators.
 pub(super) trait LinearFormat: WeightFormat<Element: PrimitiveTensorElementType> {
     /// Names of its operators.
     const OPERATORS: Operators;
@@ -91,14 +91,17 @@ fn activation_bits(context: &KernelContext<'_>) -> ort::Result<u32> {
     Ok(integer(context, ACTIVATION_BITS, 1..9)? as u32)
 }
 
-/// Layers of a node, at most.
+/// Maximum number of layers of a node.
 const MAX_LAYERS: usize = 3;
 
-/// The operator: float32 `x` of `[.., size_in]`, weights and float32 `columns` of `[_, padded
-/// size_out]` as the format has them, and an optional float32 bias of `[size_out]`, to float32
-/// `[.., size_out]`. Weights, columns and bias of further layers of `x` may follow, such as those
-/// of keys and values behind those of queries; each has an output of its own.
-pub(super) struct Linear<F: WeightFormat>(pub(super) Memory<F>);
+/// The operator: one to three linear layers that share their input, such as queries, keys and
+/// values.
+///
+/// Its inputs are `x`, float32 `[.., size_in]`, and for each layer the packed weights, `columns`
+/// and a bias. The format defines shape and element type of the weights, and whether it has
+/// columns: float32 `[_, padded size_out]`, such as scales. The bias is optional, float32
+/// `[size_out]`. Each layer has an output, float32 `[.., size_out]`.
+pub(super) struct Linear<F: WeightFormat>(pub(super) ScratchBuffers<F>);
 
 impl<F: LinearFormat> Operator for Linear<F> {
     type Kernel<'attr> = LinearKernel<F>;
@@ -130,24 +133,24 @@ impl<F: LinearFormat> Operator for Linear<F> {
             format: F::from_node(context)?,
             size_out: size(context, SIZE_OUT)?,
             activation: activation(context)?,
-            memory: self.0.clone(),
+            scratch: self.0.clone(),
         })
     }
 }
 
-/// An attribute that is a number of outputs.
+/// Reads an attribute that is the size of a layer.
 pub(super) fn size(context: &KernelContext<'_>, name: &str) -> ort::Result<usize> {
     Ok(integer(context, name, 1..i64::from(i32::MAX))? as usize)
 }
 
-/// The activation function of a node.
+/// Reads the activation function of a node.
 pub(super) fn activation(context: &KernelContext<'_>) -> ort::Result<Activation> {
     let name = context.get::<String>(ACTIVATION).unwrap_or_default();
     Activation::from_name(&name)
         .ok_or_else(|| ort::Error::new(format!("there is no activation function '{name}'")))
 }
 
-/// Which inputs of a node are a layer's.
+/// Indices of the inputs of a layer.
 #[derive(Clone, Copy)]
 pub(super) struct LayerInputs {
     pub(super) weights: usize,
@@ -156,16 +159,16 @@ pub(super) struct LayerInputs {
 }
 
 impl LayerInputs {
-    /// How many there are, where absent ones have their place.
+    /// Number of inputs of a layer, absent ones included.
     pub(super) const COUNT: usize = 3;
 
-    /// Those from `first` on.
+    /// Consecutive inputs, from index `first`.
     pub(super) fn starting(first: usize) -> Self {
         Self { weights: first, columns: Some(first + 1), bias: Some(first + 2) }
     }
 }
 
-/// A layer of `size_in` inputs and `size_out` outputs, without its `x` and rows.
+/// The layer with these inputs, of `size_in` inputs and `size_out` outputs. Its `x` is not set.
 pub(super) fn layer<'a, F: LinearFormat>(
     context: &'a ComputeContext,
     inputs: LayerInputs,
@@ -173,14 +176,14 @@ pub(super) fn layer<'a, F: LinearFormat>(
     [size_in, size_out]: [usize; 2],
 ) -> ort::Result<Layer<'a, F>> {
     let (packed_shape, packed) = input::<F::Element>(context, inputs.weights)?;
-    let beside = |index: Option<usize>| -> ort::Result<Option<&'a [f32]>> {
+    let optional = |index: Option<usize>| -> ort::Result<Option<&'a [f32]>> {
         let Some(index) = index else {
             return Ok(None);
         };
         Ok(optional_input::<f32>(context, index)?.map(|(_, values)| values))
     };
-    let columns = beside(inputs.columns)?.unwrap_or_default();
-    let bias = beside(inputs.bias)?;
+    let columns = optional(inputs.columns)?.unwrap_or_default();
+    let bias = optional(inputs.bias)?;
     if packed_shape != F::packed_shape(size_out, size_in)
         || columns.len() != F::COLUMNS * panels(size_out) * PANEL
         || bias.is_some_and(|bias| bias.len() != size_out)
@@ -195,12 +198,12 @@ pub(super) fn layer<'a, F: LinearFormat>(
     Ok(Layer { format, x: &[], rows: 0, packed, columns, bias, size_in, size_out, activation })
 }
 
-/// A layer of a loaded graph.
+/// The kernel of a node.
 pub(super) struct LinearKernel<F: WeightFormat> {
     format: F,
     size_out: usize,
     activation: Activation,
-    memory: Memory<F>,
+    scratch: ScratchBuffers<F>,
 }
 
 impl<F: LinearFormat> Kernel for LinearKernel<F> {
@@ -213,7 +216,7 @@ impl<F: LinearFormat> Kernel for LinearKernel<F> {
         let sizes = [size_in, self.size_out];
         let rows = x.len().checked_div(size_in).unwrap_or(0);
         let (inputs, outputs) = (context.num_inputs()?, context.num_outputs()?);
-        // An output that no layer writes would hold whatever its memory held before.
+        // An output without a layer would never be written.
         let count = inputs.saturating_sub(1).div_ceil(LayerInputs::COUNT);
         if outputs != count {
             return Err(ort::Error::new(format!(
@@ -231,7 +234,7 @@ impl<F: LinearFormat> Kernel for LinearKernel<F> {
             ys.push(output::<f32>(context, layers.len(), &shape)?);
             layers.push(Layer { x, rows, ..layer });
         }
-        let mut activations = self.memory.activations();
+        let mut activations = self.scratch.activations();
         multiply_all(&SessionThreads(context), &layers, &mut activations, &mut ys)
     }
 }

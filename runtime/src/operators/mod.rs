@@ -1,26 +1,26 @@
-//! The operators of our own that the graphs of bundles use, in the domain [`DOMAIN`].
+//! The custom operators of the graphs of bundles, in the domain [`DOMAIN`].
 //!
-//! ONNX Runtime's operators copy weights into a layout of their own when a model is loaded. Those
-//! for small weights round activations with one scale for all rows, or saturate on processors
-//! without dot products. These operators read packed weights where `weights.bin` is mapped, give
-//! each row its own scale where activations are rounded, and compute the same integers on every
-//! processor: a bundle works anywhere.
+//! ONNX Runtime's operators copy weights to a layout of their own when a model is loaded. Its
+//! operators for quantized weights quantize activations with one scale for all rows, or saturate on
+//! processors without dot products. The operators here read packed weights directly from the mapped
+//! `weights.bin`, quantize each row of activations with its own scale, and compute the same
+//! integers on every processor.
 //!
 //! | operator | computes |
 //! | --- | --- |
 //! | [`Linear`](linear), one for each weight format | `activation(x · weightsᵀ + bias)` |
-//! | [`FeedForward`](feed_forward), one for each weight format | the linear layers between the attentions |
-//! | [`Experts`](experts), one for each weight format | a mixture of several of those: experts |
+//! | [`FeedForward`](feed_forward), one for each weight format | a feed-forward network |
+//! | [`Experts`](experts), one for each weight format | a mixture of experts |
 //! | [`Embedding`](embedding), one for each format of tables | rows of a packed table |
-//! | [`Norm`](norm) | a residual addition and the normalization behind it |
+//! | [`Norm`](norm) | a residual addition, and layer norm or RMS norm |
 //! | [`BlockSums`](block_sums) | sums of the tokens of each block |
-//! | [`SinusoidalPositions`](positions) | positions that are computed and have no end |
-//! | [`RotaryEmbedding`](rotary) | queries and keys turned by their position |
-//! | [`Observe`](observe) | nothing: it shows a tensor to an export |
+//! | [`SinusoidalPositions`](positions) | sinusoidal position embeddings |
+//! | [`RotaryEmbedding`](rotary) | rotary position embeddings of queries and keys |
+//! | [`Observe`](observe) | its input, which it passes to an observer |
 //! | [`attention`] | self-attention, cross-attention and cached attention |
 //!
-//! An operator declares its inputs, checks what it is given, and calls [`epitome_kernels`]. A new
-//! weight format is a module there, its name in [`linear`], a line in `domain`, and a packing in
+//! An operator declares its inputs, checks them, and calls [`epitome_kernels`]. A new weight format
+//! needs a module there, names in [`linear`], a line in `domain`, and a packing in
 //! `epitome-export`.
 
 pub mod attention;
@@ -31,13 +31,13 @@ pub mod feed_forward;
 #[cfg(test)]
 mod hostile;
 pub mod linear;
-mod memory;
 mod no_unwind;
 pub mod norm;
 pub mod observe;
 pub mod positions;
 pub mod registration;
 pub mod rotary;
+mod scratch_buffers;
 mod tensors;
 mod threads;
 
@@ -54,28 +54,31 @@ use self::embedding::Embedding;
 use self::experts::Experts;
 use self::feed_forward::FeedForward;
 use self::linear::{Linear, LinearFormat};
-use self::memory::{Memory, Shared};
 use self::no_unwind::NoUnwind;
-use self::observe::{Observe, Observer};
+use self::observe::{ActivationObserver, Observe};
+use self::scratch_buffers::{ScratchBuffers, SharedBuffers};
 
-/// The domain of the operators.
+/// Name of the operators' domain.
 pub const DOMAIN: &str = "epitome";
 
-/// The operators of linear layers of a format, with the memory that they share.
+/// Adds the operators of a weight format. They share scratch memory.
 fn add_layers<F: LinearFormat>(
     domain: OperatorDomain,
-    shared: &Shared,
+    shared: &SharedBuffers,
 ) -> ort::Result<OperatorDomain> {
-    let memory = Memory::<F>::new(shared);
+    let scratch = ScratchBuffers::<F>::new(shared);
     domain
-        .add(NoUnwind(Linear(memory.clone())))?
-        .add(NoUnwind(FeedForward(memory.clone())))?
-        .add(NoUnwind(Experts(memory)))
+        .add(NoUnwind(Linear(scratch.clone())))?
+        .add(NoUnwind(FeedForward(scratch.clone())))?
+        .add(NoUnwind(Experts(scratch)))
 }
 
-/// Every operator, to be registered with a session: [`observe`] among them where somebody watches.
-pub(crate) fn domain(observer: Option<&Arc<dyn Observer>>) -> ort::Result<OperatorDomain> {
-    let shared = &Shared::default();
+/// The domain with all operators, to register with a session. It has [`observe`] if there is an
+/// observer.
+pub(crate) fn domain(
+    observer: Option<&Arc<dyn ActivationObserver>>,
+) -> ort::Result<OperatorDomain> {
+    let shared = &SharedBuffers::default();
     let domain = OperatorDomain::new(DOMAIN)?;
     let domain = add_layers::<Fp32>(domain, shared)?;
     let domain = add_layers::<Fp16>(domain, shared)?;

@@ -1,8 +1,7 @@
 //! Operators whose panics become errors.
 //!
-//! ONNX Runtime calls operators from C++. A panic that reached it would abort the process, and
-//! every other model with it. Operators check what they are given and return errors; this is for
-//! the bugs that remain.
+//! ONNX Runtime calls operators from C++. A panic that reached C++ would abort the process.
+//! Operators check their inputs and return errors, so that only bugs panic.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,10 +45,10 @@ impl<K: Kernel> Kernel for NoUnwindKernel<K> {
     }
 }
 
-/// The result, or an error where the call panics.
+/// The result of the call, or an error if the call panics.
 fn or_error<T>(call: impl FnOnce() -> ort::Result<T>) -> ort::Result<T> {
-    // What a panic leaves half-written is an output, which ONNX Runtime drops after an error, or
-    // scratch memory, which the next call overwrites.
+    // A panic leaves incomplete outputs, which ONNX Runtime drops after an error, and scratch
+    // memory, which the next call overwrites.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let message = message(&*panic);
         Err(ort::Error::new(format!("the operator panicked, which is a bug: {message}")))
@@ -67,7 +66,7 @@ mod tests {
 
     #[test]
     fn panics_become_errors() {
-        // Errors of ONNX Runtime are made by the library.
+        // The library allocates the errors.
         crate::library::OnnxRuntime::load().unwrap();
         let result: ort::Result<()> = or_error(|| panic!("index {} of {}", 7, 3));
         assert!(result.unwrap_err().message().contains("index 7 of 3"));

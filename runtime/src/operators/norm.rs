@@ -1,7 +1,7 @@
-//! `Norm`: normalization of rows, and the residual addition before it.
+//! `Norm`: a residual addition, and the layer norm or RMS norm of its rows.
 //!
-//! ONNX Runtime's own operator adds up a row one value at a time, which takes as long as a
-//! sixteenth of a float32 encoder's multiplications, and a fifth of an int8 encoder's.
+//! ONNX Runtime's own operator sums a row one value at a time. That takes a sixteenth of the time
+//! of a float32 encoder's multiplications, and a fifth of an int8 encoder's.
 
 use epitome_kernels::norm;
 use ort::operator::{
@@ -12,16 +12,16 @@ use ort::value::TensorElementType;
 use super::tensors::{float, input, integer, optional_input, optional_output, output};
 use super::threads::SessionThreads;
 
-/// Its name in a graph.
+/// Name of the operator.
 pub const NAME: &str = "Norm";
 /// Attribute, float: added to the variance.
 pub const EPSILON: &str = "epsilon";
-/// Attribute, integer: 1 for layer norm, which subtracts the mean first, 0 for RMS norm.
+/// Attribute, integer: 1 for layer norm, which subtracts the mean, 0 for RMS norm.
 pub const CENTERED: &str = "centered";
 
-/// The operator: float32 `x` of `[.., size]`, a scale of `[size]` and, both optional, a bias of
-/// `[size]` and a residual of the shape of `x` that is added to it, to float32 of that shape: the
-/// sum normalized and, where it is asked for, the sum.
+/// The operator. Its inputs are float32: `x` `[.., size]`, a scale `[size]`, an optional bias
+/// `[size]`, and an optional residual `[.., size]` that is added to `x`. Its outputs are float32
+/// `[.., size]`: the normalized sum and, optionally, the sum itself.
 pub(super) struct Norm;
 
 impl Operator for Norm {
@@ -56,7 +56,7 @@ impl Operator for Norm {
     }
 }
 
-/// A norm of a loaded graph.
+/// The kernel of a node.
 pub(super) struct NormKernel {
     epsilon: f32,
     centered: bool,
@@ -74,8 +74,8 @@ impl Kernel for NormKernel {
             || residual.is_some_and(|residual| residual.len() != x.len())
         {
             return Err(ort::Error::new(format!(
-                "x of {shape:?}, a scale of {size}, a bias of {:?} and a residual of {:?} values do not \
-                 fit each other",
+                "x of {shape:?}, a scale of {size}, a bias of {:?} and a residual of {:?} values \
+                 do not fit each other",
                 bias.map(<[f32]>::len),
                 residual.map(<[f32]>::len),
             )));

@@ -1,7 +1,7 @@
-//! `Observe`: hands a tensor to whoever watches a model at work, and passes it on.
+//! `Observe`: passes a tensor to an [`ActivationObserver`], and returns it unchanged.
 //!
-//! Exports write it into a graph that they run themselves, to learn what a model's matrices are
-//! multiplied with. A session without an observer does not know the operator.
+//! The exporter adds the operator to graphs for calibration, to observe the inputs of linear
+//! layers. A session without an observer does not register the operator.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use ort::value::TensorElementType;
 
 use super::tensors::{input, output};
 
-/// Its name in a graph.
+/// Name of the operator.
 pub const NAME: &str = "Observe";
-/// Attribute, string: what the observer knows the tensor by.
+/// Attribute, string: name of the tensor for the observer.
 pub const TENSOR: &str = "tensor";
 
-/// Watches tensors of a model at work.
-pub trait Observer: Debug + Send + Sync {
-    /// The tensor of this name has these values: rows of `size`.
+/// Receives activations of a running model.
+pub trait ActivationObserver: Debug + Send + Sync {
+    /// Receives the values of the tensor `tensor`: float32 `[rows, size]`.
     fn observe(&self, tensor: &str, values: &[f32], size: usize);
 }
 
-/// The operator: float32 `x` of `[.., size]` to the same.
-pub(super) struct Observe(pub(super) Arc<dyn Observer>);
+/// The operator. Its input and output are float32 `[.., size]`.
+pub(super) struct Observe(pub(super) Arc<dyn ActivationObserver>);
 
 impl Operator for Observe {
     type Kernel<'attr> = ObserveKernel;
@@ -48,9 +48,9 @@ impl Operator for Observe {
     }
 }
 
-/// A tensor of a loaded graph.
+/// The kernel of a node.
 pub(super) struct ObserveKernel {
-    observer: Arc<dyn Observer>,
+    observer: Arc<dyn ActivationObserver>,
     tensor: String,
 }
 

@@ -1,5 +1,5 @@
-//! `SinusoidalPositions`: what is added to embedded tokens for where they stand. It is computed for
-//! any position, so that no table limits how long a source or a summary may be.
+//! `SinusoidalPositions`: sinusoidal position embeddings. They are computed for any position, so
+//! that no table limits the length of a source or a summary.
 
 use epitome_kernels::sinusoid::Sinusoids;
 use ort::operator::{
@@ -9,16 +9,16 @@ use ort::value::TensorElementType;
 
 use super::tensors::{input, integer, optional_input, output};
 
-/// Its name in a graph.
+/// Name of the operator.
 pub const NAME: &str = "SinusoidalPositions";
 /// Attribute, integer: size of a hidden state.
 pub const SIZE: &str = "size";
-/// Attribute, integer: the position of padding, which has zeros; -1 where there is none.
+/// Attribute, integer: the position of padding, whose embedding is 0; -1 for none.
 pub const PADDING: &str = "padding";
 
-/// The operator: int64 positions of any shape, and optionally a float32 table of `[rows, size]`
-/// that holds the first ones, and float32 frequencies, `[size / 2]`, in the place of fairseq's, to
-/// float32 `[.., size]`.
+/// The operator. Its inputs are the positions, int64 of any shape `[..]`; optionally a table of the
+/// embeddings of the first positions, float32 `[rows, size]`; and optionally the frequencies,
+/// float32 `[size / 2]`, fairseq's by default. Its output is float32 `[.., size]`.
 pub(super) struct SinusoidalPositions;
 
 impl Operator for SinusoidalPositions {
@@ -41,7 +41,7 @@ impl Operator for SinusoidalPositions {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<PositionsKernel> {
-        // A bound on what a graph can make this allocate, far above any hidden size.
+        // The bound limits the memory that a graph can allocate. It is far above any hidden size.
         let size = integer(context, SIZE, 1..1 << 20)? as usize;
         Ok(PositionsKernel {
             size,
@@ -51,7 +51,7 @@ impl Operator for SinusoidalPositions {
     }
 }
 
-/// The positions of a loaded graph.
+/// The kernel of a node.
 pub(super) struct PositionsKernel {
     size: usize,
     padding: i64,

@@ -1,11 +1,11 @@
-//! Making the [domain](super::DOMAIN) known to ONNX Runtime.
+//! Registers the [domain](super::DOMAIN) with ONNX Runtime.
 
 use std::sync::Mutex;
 
 use ort::environment::Environment;
 use ort::session::Session;
 
-/// The smallest model there is, as an ONNX file: `y = Identity(x)`, of floats.
+/// A minimal ONNX model: `y = Identity(x)`, float32.
 #[rustfmt::skip]
 pub const SMALLEST_MODEL: &[u8] = &[
     0x08, 8, // ir_version
@@ -25,11 +25,12 @@ pub const SMALLEST_MODEL: &[u8] = &[
         0x10, 20,
 ];
 
-/// Registers the domain with the process, before the first session that uses it.
+/// Registers the domain, before the first session that uses it.
 ///
-/// Every session looks whether a list that the whole process shares holds its domains, and then
-/// adds those that are missing: of two first sessions that are made at once, as encoder and decoder
-/// are, the second can find its domain "already exists". One session made alone goes before them.
+/// ONNX Runtime has a list of domains for the whole process. A session looks for its domain and
+/// adds it if it is missing. These two steps are not atomic: if the first two sessions are created
+/// concurrently, one can fail since its domain "already exists". So one session is created here
+/// first.
 pub fn register(environment: &Environment) -> ort::Result<()> {
     static REGISTERED: Mutex<bool> = Mutex::new(false);
     let mut registered = REGISTERED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

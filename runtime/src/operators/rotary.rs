@@ -1,4 +1,4 @@
-//! `RotaryEmbedding`: queries and keys turned by where their tokens stand.
+//! `RotaryEmbedding`: rotates queries or keys by the positions of their tokens.
 
 use epitome_kernels::rotary;
 use ort::operator::{
@@ -9,13 +9,13 @@ use ort::value::TensorElementType;
 use super::tensors::{input, output};
 use super::threads::SessionThreads;
 
-/// Its name in a graph.
+/// Name of the operator.
 pub const NAME: &str = "RotaryEmbedding";
 
-/// The operator: float32 queries or keys of `[rows, heads * size]`, and float32 `[tokens, size]`
-/// that holds sines and cosines of each position, as [`SinusoidalPositions`](super::positions)
-/// gives them, to float32 of the shape of the first. The rows are those of `tokens` positions, once
-/// or several times.
+/// The operator. Its inputs are queries or keys, float32 `[rows, heads * size]`, and the sines and
+/// cosines of each position, float32 `[tokens, size]`, from
+/// [`SinusoidalPositions`](super::positions). Its output has the shape of the first input. `rows`
+/// is a multiple of `tokens`: row `i` has the position `i % tokens`.
 pub(super) struct RotaryEmbedding;
 
 impl Operator for RotaryEmbedding {
@@ -39,14 +39,14 @@ impl Operator for RotaryEmbedding {
     }
 }
 
-/// The rotation of a loaded graph.
+/// The kernel of a node.
 pub(super) struct RotaryKernel;
 
 impl Kernel for RotaryKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
         let (shape, x) = input::<f32>(context, 0)?;
-        let (of_positions, sinusoids) = input::<f32>(context, 1)?;
-        let sizes = match (&shape[..], &of_positions[..]) {
+        let (sinusoids_shape, sinusoids) = input::<f32>(context, 1)?;
+        let sizes = match (&shape[..], &sinusoids_shape[..]) {
             (&[rows, hidden], &[tokens, size]) => (rows, hidden, tokens, size),
             _ => (0, 0, 0, 0),
         };
@@ -54,7 +54,7 @@ impl Kernel for RotaryKernel {
         let whole = |all: usize, part: usize| all > 0 && part > 0 && all.is_multiple_of(part);
         if !whole(rows, tokens) || !whole(hidden, size) || !size.is_multiple_of(2) {
             return Err(ort::Error::new(format!(
-                "queries or keys of {shape:?} and sinusoids of {of_positions:?} do not fit each \
+                "queries or keys of {shape:?} and sinusoids of {sinusoids_shape:?} do not fit each \
                  other"
             )));
         }

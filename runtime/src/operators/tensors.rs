@@ -1,4 +1,4 @@
-//! Reading an operator's inputs and attributes, and writing its outputs.
+//! Reads the inputs and attributes of an operator, and provides its outputs.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub(super) fn input<T: PrimitiveTensorElementType>(
         .ok_or_else(|| ort::Error::new(format!("input {index} is missing")))
 }
 
-/// The shape and elements of an input that may be left out.
+/// The shape and elements of an optional input.
 #[allow(clippy::type_complexity, reason = "a shape and its elements")]
 pub(super) fn optional_input<T: PrimitiveTensorElementType>(
     context: &ComputeContext,
@@ -28,8 +28,8 @@ pub(super) fn optional_input<T: PrimitiveTensorElementType>(
     };
     let (shape, elements) = value.try_extract_tensor::<T>()?;
     let shape = shape.iter().map(|&dim| dim as usize).collect();
-    // SAFETY: the elements belong to ONNX Runtime, which keeps an operator's inputs for as long as
-    // the operator runs, and that is for as long as there is a context.
+    // SAFETY: the elements belong to ONNX Runtime, which keeps an operator's inputs while the
+    // operator runs. The context lives no longer than that.
     let elements = unsafe { std::slice::from_raw_parts(elements.as_ptr(), elements.len()) };
     Ok(Some((shape, elements)))
 }
@@ -44,7 +44,7 @@ pub(super) fn output<'a, T: PrimitiveTensorElementType>(
         .ok_or_else(|| ort::Error::new(format!("output {index} is missing")))
 }
 
-/// The elements of an output of this shape that may be left out.
+/// The elements of an optional output of this shape.
 #[expect(clippy::mut_from_ref, reason = "ONNX Runtime owns the elements, the context lends them")]
 pub(super) fn optional_output<'a, T: PrimitiveTensorElementType>(
     context: &'a ComputeContext,
@@ -63,12 +63,12 @@ pub(super) fn optional_output<'a, T: PrimitiveTensorElementType>(
         )));
     }
     // SAFETY: the elements belong to ONNX Runtime, which keeps an operator's outputs for as long as
-    // there is a context, and each output is taken once.
+    // the context lives. Each output is requested once.
     let elements = unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr(), elements.len()) };
     Ok(Some(elements))
 }
 
-/// An integer attribute, which must lie in the range.
+/// Reads a required integer attribute, which must be in `range`.
 pub(super) fn integer(
     context: &KernelContext<'_>,
     name: &str,
@@ -83,7 +83,7 @@ pub(super) fn integer(
     })
 }
 
-/// The same, with what holds where it is left out.
+/// Reads an integer attribute, which must be in `range`, or returns `default`.
 pub(super) fn integer_or(
     context: &KernelContext<'_>,
     name: &str,
@@ -96,7 +96,7 @@ pub(super) fn integer_or(
     }
 }
 
-/// A float attribute.
+/// Reads a required float attribute.
 pub(super) fn float(context: &KernelContext<'_>, name: &str) -> ort::Result<f32> {
     context
         .get::<f32>(name)

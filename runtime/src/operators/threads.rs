@@ -1,4 +1,4 @@
-//! The threads of a session, as kernels use them.
+//! The threads of a session, as a thread pool of the kernels.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use epitome_kernels::parallel::ThreadPool;
 use ort::operator::ComputeContext;
 
-/// The threads that ONNX Runtime lends to an operator.
+/// ONNX Runtime's threads for an operator.
 pub(super) struct SessionThreads<'a>(pub(super) &'a ComputeContext);
 
 impl ThreadPool for SessionThreads<'_> {
@@ -14,8 +14,7 @@ impl ThreadPool for SessionThreads<'_> {
 
     fn run(&self, count: usize, task: impl Fn(usize) + Sync + Send) -> ort::Result<()> {
         let panicked = AtomicBool::new(false);
-        // As many batches as tasks: a thread that is held up elsewhere leaves its tasks to the
-        // others.
+        // Each task is a batch, so that free threads take the tasks of a thread that is late.
         self.0.par_for(count, count, |index| {
             // ONNX Runtime calls this from C++, which a panic must not reach.
             if catch_unwind(AssertUnwindSafe(|| task(index))).is_err() {

@@ -1,5 +1,5 @@
-//! Folders for bundles that were made for this process. They are removed with their model; those of
-//! a process that was killed, by the next one.
+//! Temporary folders for bundles. A folder is removed when its owner is dropped, or by the next
+//! process if its process was killed.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Result};
@@ -7,28 +7,28 @@ use std::path::{Path, PathBuf};
 
 use super::Folder;
 
-/// Names of such folders in the temporary folder begin so.
+/// Prefix of the folders' names.
 const PREFIX: &str = "epitome-model-";
-/// Held locked by the process that the folder belongs to.
+/// A file that the folder's process holds locked.
 const LOCK: &str = "lock";
 
 /// A temporary folder for a bundle of this process.
 #[derive(Debug)]
 pub struct BundleFolder {
     folder: Folder,
-    /// The system releases the lock when the process ends, however it ends.
+    /// The system releases the lock when the process ends.
     _lock: File,
 }
 
 impl BundleFolder {
-    /// A new folder.
+    /// Creates a folder in the system's folder of temporary files.
     ///
     /// # Errors
     ///
-    /// Where the temporary folder cannot be written.
+    /// The system cannot create a folder there.
     pub fn new() -> Result<Self> {
         let folder = Folder::new(PREFIX)?;
-        // It gets its name once it is locked, so that nobody takes the folder for an abandoned one.
+        // The file is renamed after it is locked, so that the folder never seems abandoned.
         let unnamed = folder.path().join("unlocked");
         let lock = File::create(&unnamed)?;
         lock.try_lock()?;
@@ -36,13 +36,13 @@ impl BundleFolder {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Where it lies.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Removes the folders of processes that ended without removing them. Gives each, and whether
-    /// it is gone.
+    /// Removes the folders of processes that ended without removing them. Returns their paths, and
+    /// whether they were removed.
     pub fn remove_abandoned() -> Vec<(PathBuf, Result<()>)> {
         let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
             return Vec::new();
@@ -58,9 +58,9 @@ impl BundleFolder {
     }
 }
 
-/// Whether the folder is gone; none where its process may live.
+/// Removes the folder if its process has ended. Returns none if its process may still run.
 fn remove_if_abandoned(folder: &Path) -> Option<Result<()>> {
-    // Of other users' folders neither the lock nor the files can be opened.
+    // The lock of another user's folder cannot be opened.
     let lock = File::options().write(true).open(folder.join(LOCK)).ok()?;
     lock.try_lock().ok()?;
     match remove(folder) {
@@ -69,7 +69,7 @@ fn remove_if_abandoned(folder: &Path) -> Option<Result<()>> {
     }
 }
 
-/// Removes a folder, its lock last: where this process ends meanwhile, the next one goes on.
+/// Removes a folder. The lock is removed last, so that the next process continues if this one ends.
 fn remove(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)?.flatten().filter(|entry| entry.file_name() != LOCK) {
         match entry.file_type()?.is_dir() {
@@ -89,7 +89,7 @@ mod tests {
         let held = BundleFolder::new().unwrap();
         let abandoned = BundleFolder::new().unwrap();
         fs::write(abandoned.path().join("weights.bin"), "1").unwrap();
-        // As the system does when the process is killed.
+        // The system does the same when the process is killed.
         let BundleFolder { folder, _lock } = abandoned;
         drop(_lock);
         let path = folder.path().to_owned();

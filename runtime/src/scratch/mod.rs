@@ -1,7 +1,8 @@
-//! Temporary folders and files: they vanish with their owner. Where a signal ends the process, they
-//! vanish with it if the program answers the signal with [`remove_all_and_exit`], as the command
-//! line does. The Python module does not. [`exit_at_once`] ends a process whose threads work. A
-//! [`BundleFolder`] that a killed process leaves is removed by the next one.
+//! Temporary folders and files. They are removed when their owner is dropped.
+//!
+//! If a signal ends the process, they are removed if its handler calls [`remove_all_and_exit`]. The
+//! command line does so, the Python module does not. [`exit_at_once`] ends a process with running
+//! threads. A [`BundleFolder`] of a killed process is removed by the next process.
 
 mod bundle_folder;
 
@@ -14,37 +15,37 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use bundle_folder::BundleFolder;
 use tempfile::{NamedTempFile, TempDir};
 
-/// What is there now.
+/// The existing temporary folders and files.
 static HELD: Held = Held(Mutex::new(BTreeSet::new()));
 
-/// Removes all that is there. For the end of a program whose owners do not get to it.
+/// Removes all temporary folders and files, for a program that ends without dropping their owners.
 pub fn remove_all() {
     remove(&HELD.paths());
 }
 
-/// Removes all that is there, and ends the process. For a handler of signals: until the end, other
-/// threads make nothing new, and whoever loses a file waits.
+/// Removes all temporary folders and files, and ends the process. This is for signal handlers. It
+/// holds a lock, so that other threads create nothing new meanwhile.
 pub fn remove_all_and_exit(code: i32) -> ! {
     let held = HELD.paths();
     remove(&held);
     exit_at_once(code)
 }
 
-/// Ends the process while its other threads work: no destructor of a library runs. Those of ONNX
-/// Runtime would take away what a thread that loads a model reads.
+/// Ends the process while other threads run, without the destructors of libraries. The destructors
+/// of ONNX Runtime would free memory that other threads still read.
 pub fn exit_at_once(code: i32) -> ! {
     #[cfg(unix)]
-    // SAFETY: `_exit` takes any number, and touches no memory of the process.
+    // SAFETY: `_exit` takes any number, and accesses no memory of the process.
     unsafe {
         libc::_exit(code)
     }
-    // Windows ends the other threads first.
+    // On Windows, `exit` ends the other threads first.
     #[cfg(not(unix))]
     std::process::exit(code)
 }
 
-/// Does work that no signal may cut in two: [`remove_all_and_exit`] waits for it. The work must not
-/// make or drop anything of this module, which would wait for itself.
+/// Runs `work` without interruption by [`remove_all_and_exit`], which waits for it. The work must
+/// not create or drop anything of this module: that would be a deadlock.
 pub fn uninterrupted<T>(work: impl FnOnce() -> T) -> T {
     let _held = HELD.paths();
     work()
@@ -58,11 +59,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// A new folder in `parent`, whose name begins with `prefix`.
+    /// Creates a folder in `parent`. Its name begins with `prefix`.
     ///
     /// # Errors
     ///
-    /// Why the system makes no folder there.
+    /// The system cannot create a folder there.
     pub fn new_in(parent: &Path, prefix: &str) -> Result<Self> {
         let mut held = HELD.paths();
         let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
@@ -70,16 +71,16 @@ impl Folder {
         Ok(Self { folder, _hold: hold })
     }
 
-    /// A new folder in the system's folder of temporary files.
+    /// Creates a folder in the system's folder of temporary files.
     ///
     /// # Errors
     ///
-    /// As [`Folder::new_in`].
+    /// The system cannot create a folder there.
     pub fn new(prefix: &str) -> Result<Self> {
         Self::new_in(&std::env::temp_dir(), prefix)
     }
 
-    /// Where it lies.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -93,26 +94,26 @@ pub struct File {
 }
 
 impl File {
-    /// A new file in the system's folder of temporary files, whose name begins with `prefix`. Only
-    /// this user can read it.
+    /// Creates a file in the system's folder of temporary files. Its name begins with `prefix`.
+    /// Only this user can read it.
     ///
     /// # Errors
     ///
-    /// Why the system makes no file there.
+    /// The system cannot create a file there.
     pub fn new(prefix: &str) -> Result<Self> {
         Self::build(tempfile::Builder::new().prefix(prefix), &std::env::temp_dir())
     }
 
-    /// A new file in `parent`, whose name begins with `prefix`. Its permissions are those of any
-    /// new file, since it is to stay there under another name.
+    /// Creates a file in `parent`, for [`persist`](Self::persist). Its name begins with `prefix`.
+    /// It has the permissions of an ordinary new file.
     ///
     /// # Errors
     ///
-    /// Why the system makes no file there.
+    /// The system cannot create a file there.
     pub(crate) fn to_keep_in(parent: &Path, prefix: &str) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(prefix);
-        // The system takes away what the umask forbids.
+        // The system applies the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         Self::build(&builder, parent)
@@ -125,7 +126,7 @@ impl File {
         Ok(Self { file, _hold: hold })
     }
 
-    /// Where it lies.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
@@ -135,11 +136,11 @@ impl File {
         self.file.as_file_mut()
     }
 
-    /// Gives it the name `path`, for good; a file there is replaced.
+    /// Moves the file to `path`, where it stays. An existing file is replaced.
     ///
     /// # Errors
     ///
-    /// Why the system refuses; the temporary file is gone then.
+    /// The system cannot move the file. The temporary file is then removed.
     pub fn persist(self, path: &Path) -> Result<()> {
         self.file.persist(path)?;
         Ok(())
@@ -156,12 +157,13 @@ impl Write for File {
     }
 }
 
-/// Has a file or folder removed where a signal ends the process, for as long as this lives.
+/// While this lives, [`remove_all`] and [`remove_all_and_exit`] remove the file or folder at a
+/// path.
 #[derive(Debug)]
 pub struct Hold(PathBuf);
 
 impl Hold {
-    /// For this path. What is to be there is made afterwards, in [`uninterrupted`].
+    /// Holds `path`. The file or folder must be created afterwards, with [`uninterrupted`].
     pub fn new(path: &Path) -> Self {
         Self::among(&mut HELD.paths(), path)
     }
@@ -172,12 +174,12 @@ impl Hold {
         Self(path)
     }
 
-    /// Gives what is there another name, for good, with work as of [`uninterrupted`]. From then on
-    /// this holds the path that the work returns.
+    /// Runs `work` as [`uninterrupted`] does. The work moves the file or folder to its final path.
+    /// From then on, this holds the path that the work returns instead.
     ///
     /// # Errors
     ///
-    /// The error of the work. This then still holds the path from before.
+    /// The error of the work. This then still holds the earlier path.
     pub fn pass_on<E>(
         &mut self,
         work: impl FnOnce() -> std::result::Result<PathBuf, E>,
@@ -197,12 +199,12 @@ impl Drop for Hold {
     }
 }
 
-/// The current folder may be another one later.
+/// Makes a path absolute, since the current folder may change.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Paths that are to be removed.
+/// A set of paths to remove.
 struct Held(Mutex<BTreeSet<PathBuf>>);
 
 impl Held {
@@ -212,7 +214,7 @@ impl Held {
 }
 
 fn remove(paths: &BTreeSet<PathBuf>) {
-    /// Another thread may write a file into a folder while it is removed.
+    /// Removal is repeated, since other threads may write files to a folder meanwhile.
     const ATTEMPTS: usize = 5;
     for path in paths {
         let remove = || match path.is_dir() {
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_owner_removed_is_held_no_longer() {
+    fn a_dropped_folder_is_removed_and_not_held() {
         let folder = Folder::new("epitome-").unwrap();
         let path = folder.path().to_owned();
         assert!(path.is_dir() && HELD.paths().contains(&path));
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_got_its_name_is_held_no_longer() {
+    fn a_renamed_folder_is_not_held() {
         let root = tempfile::tempdir().unwrap();
         let [partial, whole, old] = ["partial", "whole", "old"].map(|name| root.path().join(name));
         let mut hold = Hold::new(&partial);
@@ -267,13 +269,13 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn others_read_only_what_is_to_be_kept() {
+    fn only_files_to_keep_are_readable_by_others() {
         use std::os::unix::fs::PermissionsExt;
         let root = tempfile::tempdir().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let usual = root.path().join("usual");
         fs::write(&usual, "1").unwrap();
-        let kept = crate::beside::create(&root.path().join("kept")).unwrap();
+        let kept = crate::atomic_file::create(&root.path().join("kept")).unwrap();
         assert_eq!(mode(kept.path()), mode(&usual));
         assert_eq!(mode(File::new("epitome-").unwrap().path()), 0o600);
     }

@@ -1,4 +1,4 @@
-//! Keys and values of the decoder's cross-attention: its memory of documents.
+//! Keys and values of the decoder's cross-attention, and their cache.
 
 use std::fmt::Debug;
 
@@ -7,22 +7,22 @@ use epitome_kernels::attention::{StoredKv, padded_positions};
 use half::f16;
 use ort::value::{DynTensor, Tensor, TensorElementType};
 
-use super::tensors::{AnyBits, allocate};
+use super::tensors::{AnyBitPattern, allocate};
 use crate::bundle::ModelShape;
 use crate::error::{Error, Result};
 
-/// Keys and values of one layer's cross-attention, as the graphs have them: `[1, heads, places,
-/// row]`, of which a document's are packed.
+/// Packed keys and values of one layer's cross-attention: float32, float16 or int8
+/// `[1, heads, slots, row]` each, as in the graphs.
 pub(super) struct CrossKv {
     pub(super) key: DynTensor,
     pub(super) value: DynTensor,
 }
 
-/// What the elements of keys and values may be.
+/// Element types of keys and values.
 pub(super) const ELEMENTS: [TensorElementType; 3] =
     [TensorElementType::Float32, TensorElementType::Float16, TensorElementType::Int8];
 
-/// Calls a function made for what elements are.
+/// Calls a generic function for an element type.
 macro_rules! by_element {
     ($element_type:expr, $($function:ident)::+($($argument:expr),*)) => {
         match $element_type {
@@ -33,17 +33,17 @@ macro_rules! by_element {
     };
 }
 
-/// Lengths of the rows of packed keys and values.
+/// Row lengths of packed keys and of packed values.
 pub(super) fn packed_rows(element_type: TensorElementType, head_size: usize) -> [usize; 2] {
     by_element!(element_type, KeyOrValue::rows(head_size))
 }
 
 impl CrossKv {
-    /// Those of a document.
+    /// Keys and values of a document.
     ///
     /// # Errors
     ///
-    /// When their elements are none of [`ELEMENTS`].
+    /// When the element type is none of [`ELEMENTS`].
     pub(super) fn new(key: DynTensor, value: DynTensor) -> Result<Self> {
         for tensor in [&key, &value] {
             let kind = *tensor.data_type();
@@ -56,15 +56,15 @@ impl CrossKv {
         Ok(Self { key, value })
     }
 
-    /// Memory for those of a source of so many tokens.
+    /// Allocates keys and values of a source of `tokens` tokens.
     pub(super) fn allocate(
         element_type: TensorElementType,
         shape: &ModelShape,
         tokens: usize,
     ) -> Result<Self> {
-        let places = padded_positions(tokens + shape.source_prompt);
+        let slots = padded_positions(tokens + shape.source_prompt);
         let [key, value] = packed_rows(element_type, shape.head_size).map(|row| {
-            let dims = [1, shape.heads, places, row];
+            let dims = [1, shape.heads, slots, row];
             by_element!(element_type, allocate_elements(&dims))
         });
         Self::new(key?, value?)
@@ -77,15 +77,15 @@ impl CrossKv {
     }
 }
 
-/// What the decoder needs of a document: cross-attention keys and values of every decoder layer, as
-/// [`crate::bundle::io::cross_key`] and [`crate::bundle::io::cross_value`] have them.
+/// The encoder's result for one document: cross-attention keys and values of every decoder layer,
+/// in the format of [`crate::bundle::io::cross_key`] and [`crate::bundle::io::cross_value`].
 pub struct SourceMemory {
     pub(super) cross: Vec<CrossKv>,
     pub(super) length: usize,
 }
 
 impl SourceMemory {
-    /// Tokens of the source.
+    /// Number of source tokens.
     pub fn length(&self) -> usize {
         self.length
     }
@@ -96,140 +96,141 @@ impl SourceMemory {
     }
 }
 
-/// The memories of all documents that decode, one [`CrossKv`] a layer.
+/// Keys and values of all active documents, one [`CrossKv`] per layer.
 ///
-/// A document has some successive places of every tensor, where a place is as much as one position
-/// takes: its keys and values lie there as the encoder gave them, without padding to the length of
-/// others. The tensors of a single document are taken as they are.
-pub(super) struct CrossMemory {
+/// A slot holds one position of all heads. A document has consecutive slots in every tensor, with
+/// its keys and values as the encoder wrote them: they are not padded to the length of others. The
+/// tensors of a single document are used without a copy.
+pub(super) struct CrossKvCache {
     pub(super) layers: Vec<CrossKv>,
     heads: usize,
     head_size: usize,
-    places: usize,
-    /// In the order of their places.
-    stored: Vec<Stored>,
+    slots: usize,
+    /// Sorted by `first_slot`.
+    allocations: Vec<Allocation>,
 }
 
-/// Where the memory of a document lies.
+/// The slots of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stored {
+struct Allocation {
     document: usize,
-    first: usize,
-    places: usize,
+    first_slot: usize,
+    slots: usize,
 }
 
-impl CrossMemory {
-    /// Of no document yet.
+impl CrossKvCache {
+    /// Empty cache.
     pub(super) fn new(shape: &ModelShape) -> Self {
         Self {
             layers: Vec::new(),
             heads: shape.heads,
             head_size: shape.head_size,
-            places: 0,
-            stored: Vec::new(),
+            slots: 0,
+            allocations: Vec::new(),
         }
     }
 
-    /// Takes in the memory of a document. Whether the tensors are others now.
+    /// Adds a document. Returns whether the tensors were replaced.
     ///
     /// # Errors
     ///
-    /// Where it does not fit the model, or there is no room for it. The tensors may be others then,
-    /// and documents that are there keep their memory.
+    /// When the tensors do not fit the model, or cannot be allocated. Other documents keep their
+    /// keys and values, but the tensors may have been replaced.
     pub(super) fn insert(&mut self, document: usize, memory: SourceMemory) -> Result<bool> {
-        let places = memory.places(self.heads, self.head_size)?;
-        if self.stored.is_empty() {
-            self.stored.push(Stored { document, first: 0, places });
+        let slots = memory.slots(self.heads, self.head_size)?;
+        if self.allocations.is_empty() {
+            self.allocations.push(Allocation { document, first_slot: 0, slots });
             self.layers = memory.cross;
-            self.places = places;
+            self.slots = slots;
             return Ok(true);
         }
         let mut replaced = false;
-        let mut gap = self.gap(places);
+        let mut gap = self.find_gap(slots);
         if gap.is_none() {
-            // What is there moves together, into half as much memory again as is needed now.
-            let needed: usize = self.stored.iter().map(|stored| stored.places).sum();
-            self.move_together((needed + places) * 3 / 2)?;
+            // The new tensors have half as many slots again as needed.
+            let used: usize = self.allocations.iter().map(|it| it.slots).sum();
+            self.compact((used + slots) * 3 / 2)?;
             replaced = true;
-            gap = self.gap(places);
+            gap = self.find_gap(slots);
         }
-        let (index, first) = gap.expect("there is room now");
+        let (index, first_slot) = gap.expect("the tensors are large enough");
         for (to, from) in self.layers.iter_mut().zip(&memory.cross) {
             let pairs = [(&mut to.key, &from.key), (&mut to.value, &from.value)];
             for (to, from) in pairs {
-                by_element!(from.data_type(), copy_places(from, 0, to, first, places))?;
+                by_element!(from.data_type(), copy_slots(from, 0, to, first_slot, slots))?;
             }
         }
-        self.stored.insert(index, Stored { document, first, places });
+        self.allocations.insert(index, Allocation { document, first_slot, slots });
         Ok(replaced)
     }
 
-    /// Gives up the memory of a document.
+    /// Frees the slots of a document.
     pub(super) fn remove(&mut self, document: usize) {
-        self.stored.retain(|stored| stored.document != document);
+        self.allocations.retain(|it| it.document != document);
     }
 
-    /// The first place of a document that is there.
-    pub(super) fn first_place(&self, document: usize) -> usize {
-        let stored = self.stored.iter().find(|stored| stored.document == document);
-        stored.expect("the document has joined").first
+    /// The first slot of a document.
+    pub(super) fn first_slot(&self, document: usize) -> usize {
+        let allocation = self.allocations.iter().find(|it| it.document == document);
+        allocation.expect("the document has joined").first_slot
     }
 
-    /// The first gap of so many places: its index among what is stored, and its first place.
-    fn gap(&self, places: usize) -> Option<(usize, usize)> {
-        let starts = std::iter::once(0).chain(self.stored.iter().map(|it| it.first + it.places));
-        let ends = self.stored.iter().map(|stored| stored.first).chain([self.places]);
-        let mut gaps = starts.zip(ends).enumerate();
-        gaps.find(|(_, (start, end))| end - start >= places)
+    /// Finds `slots` free consecutive slots. Returns the index of the new allocation, and its first
+    /// slot.
+    fn find_gap(&self, slots: usize) -> Option<(usize, usize)> {
+        let ends = self.allocations.iter().map(|it| it.first_slot + it.slots);
+        let gap_starts = std::iter::once(0).chain(ends);
+        let gap_ends = self.allocations.iter().map(|it| it.first_slot).chain([self.slots]);
+        let mut gaps = gap_starts.zip(gap_ends).enumerate();
+        gaps.find(|(_, (start, end))| end - start >= slots)
             .map(|(index, (start, _))| (index, start))
     }
 
-    /// Moves all documents into new tensors, without gaps between them.
-    fn move_together(&mut self, places: usize) -> Result<()> {
-        // All of them, before the first takes its place: a failure changes nothing.
-        let moved = |tensor: &DynTensor| {
-            by_element!(tensor.data_type(), moved_together(tensor, &self.stored, places))
+    /// Copies all documents to new tensors of `slots` slots, without gaps between them.
+    fn compact(&mut self, slots: usize) -> Result<()> {
+        // All layers are copied before any is replaced, so that a failure changes nothing.
+        let copy = |tensor: &DynTensor| {
+            by_element!(tensor.data_type(), compacted(tensor, &self.allocations, slots))
         };
         let layers = self.layers.iter();
         self.layers = layers
-            .map(|layer| Ok(CrossKv { key: moved(&layer.key)?, value: moved(&layer.value)? }))
+            .map(|layer| Ok(CrossKv { key: copy(&layer.key)?, value: copy(&layer.value)? }))
             .collect::<Result<_>>()?;
-        let mut first = 0;
-        for stored in &mut self.stored {
-            stored.first = first;
-            first += stored.places;
+        let mut first_slot = 0;
+        for allocation in &mut self.allocations {
+            allocation.first_slot = first_slot;
+            first_slot += allocation.slots;
         }
-        self.places = places;
+        self.slots = slots;
         Ok(())
     }
 }
 
 impl SourceMemory {
-    /// Places of every tensor, where all are of the shapes that the model has: those of the tokens,
-    /// padded. A model with a prompt before every source has more.
-    fn places(&self, heads: usize, head_size: usize) -> Result<usize> {
+    /// Checks the shapes of all tensors. Returns their number of slots: that of source tokens and
+    /// prompt, padded.
+    fn slots(&self, heads: usize, head_size: usize) -> Result<usize> {
         let first = self.cross.first().and_then(|layer| layer.key.shape().get(2));
-        let places = first.map_or(0, |&places| usize::try_from(places).unwrap_or(0));
-        let is = |tensor: &DynTensor, row: usize| {
-            tensor.shape().iter().eq(&[1, heads, places, row].map(|dim| dim as i64))
+        let slots = first.map_or(0, |&slots| usize::try_from(slots).unwrap_or(0));
+        let has_shape = |tensor: &DynTensor, row: usize| {
+            tensor.shape().iter().eq(&[1, heads, slots, row].map(|dim| dim as i64))
         };
         let fits = |CrossKv { key, value }: &CrossKv| {
             let [key_row, value_row] = packed_rows(*key.data_type(), head_size);
-            key.data_type() == value.data_type() && is(key, key_row) && is(value, value_row)
+            key.data_type() == value.data_type()
+                && has_shape(key, key_row)
+                && has_shape(value, value_row)
         };
-        if places == padded_positions(places)
-            && places >= self.length
-            && self.cross.iter().all(fits)
-        {
-            return Ok(places);
+        if slots == padded_positions(slots) && slots >= self.length && self.cross.iter().all(fits) {
+            return Ok(slots);
         }
         let problem = "keys and values have other shapes than the manifest says";
         Err(Error::onnx_runtime("in the encoder", problem))
     }
 }
 
-/// A number of a key or value.
-trait Element: AnyBits + StoredKv {}
+/// Element type of keys and values.
+trait Element: AnyBitPattern + StoredKv {}
 impl Element for f32 {}
 impl Element for f16 {}
 impl Element for i8 {}
@@ -246,48 +247,49 @@ fn elements<T: Element>(tensor: &DynTensor) -> Result<&[T]> {
 }
 
 fn is_finite<T: Element>(tensor: &DynTensor) -> bool {
-    let [places, row] = [2, 3].map(|axis| tensor.shape()[axis] as usize);
-    let finite = |head: &[T]| T::are_finite(head, places);
+    let [slots, row] = [2, 3].map(|axis| tensor.shape()[axis] as usize);
+    let finite = |head: &[T]| T::are_finite(head, slots);
     elements::<T>(tensor)
-        .is_ok_and(|numbers| numbers.chunks_exact((places * row).max(1)).all(finite))
+        .is_ok_and(|numbers| numbers.chunks_exact((slots * row).max(1)).all(finite))
 }
 
-/// Copies places of one tensor to places of another.
-fn copy_places<T: Element>(
+/// Copies consecutive slots of a tensor to another.
+fn copy_slots<T: Element>(
     from: &DynTensor,
-    from_first: usize,
+    from_slot: usize,
     to: &mut DynTensor,
-    to_first: usize,
-    places: usize,
+    to_slot: usize,
+    slots: usize,
 ) -> Result<()> {
-    let place = place_size(from);
-    let from = &elements::<T>(from)?[from_first * place..][..places * place];
+    let size = slot_size(from);
+    let from = &elements::<T>(from)?[from_slot * size..][..slots * size];
     let extracted = to.try_extract_tensor_mut::<T>();
     let (_, to) =
         extracted.map_err(|error| Error::onnx_runtime("keeping keys and values", error))?;
-    to[to_first * place..][..places * place].copy_from_slice(from);
+    to[to_slot * size..][..slots * size].copy_from_slice(from);
     Ok(())
 }
 
-/// A tensor of so many places with what is stored in another, without gaps.
-fn moved_together<T: Element>(
+/// A copy of a tensor with `slots` slots, without gaps between the allocations.
+fn compacted<T: Element>(
     tensor: &DynTensor,
-    stored: &[Stored],
-    places: usize,
+    allocations: &[Allocation],
+    slots: usize,
 ) -> Result<DynTensor> {
     let dim = |axis: usize| tensor.shape()[axis] as usize;
-    let moved: Tensor<T> = allocate(&[1, dim(1), places, dim(3)])?;
-    let mut moved = moved.upcast();
-    let mut first = 0;
-    for stored in stored {
-        copy_places::<T>(tensor, stored.first, &mut moved, first, stored.places)?;
-        first += stored.places;
+    let copy: Tensor<T> = allocate(&[1, dim(1), slots, dim(3)])?;
+    let mut copy = copy.upcast();
+    let mut first_slot = 0;
+    for allocation in allocations {
+        let Allocation { first_slot: from_slot, slots, .. } = *allocation;
+        copy_slots::<T>(tensor, from_slot, &mut copy, first_slot, slots)?;
+        first_slot += slots;
     }
-    Ok(moved)
+    Ok(copy)
 }
 
-/// Elements of a place: a row of every head.
-fn place_size(tensor: &DynTensor) -> usize {
+/// Number of elements of a slot: one row of each head.
+fn slot_size(tensor: &DynTensor) -> usize {
     (tensor.shape()[1] * tensor.shape()[3]) as usize
 }
 
@@ -298,40 +300,40 @@ mod tests {
 
     const HEADS: usize = 2;
     const HEAD_SIZE: usize = 3;
-    /// Positions of a source are padded to a multiple of it, and so are values.
+    /// Numbers of slots and sizes of value rows are multiples of this.
     const UNIT: usize = padded_positions(1);
 
-    fn empty() -> CrossMemory {
-        CrossMemory {
+    fn empty() -> CrossKvCache {
+        CrossKvCache {
             layers: Vec::new(),
             heads: HEADS,
             head_size: HEAD_SIZE,
-            places: 0,
-            stored: Vec::new(),
+            slots: 0,
+            allocations: Vec::new(),
         }
     }
 
-    /// Of so many places, with numbers from `first` on.
-    fn tensor<T: Element>(places: usize, row: usize, first: usize, of: fn(f32) -> T) -> DynTensor {
-        let values = (0..HEADS * places * row).map(|index| of(((first + index) % 2048) as f32));
-        filled(&[1, HEADS, places, row], values).unwrap().upcast()
+    /// A tensor of `slots` slots. Its elements are `first`, `first + 1`, ..., modulo 2048.
+    fn tensor<T: Element>(slots: usize, row: usize, first: usize, of: fn(f32) -> T) -> DynTensor {
+        let values = (0..HEADS * slots * row).map(|index| of(((first + index) % 2048) as f32));
+        filled(&[1, HEADS, slots, row], values).unwrap().upcast()
     }
 
-    /// Of so many units, with numbers from `first` on.
+    /// Keys and values of `units * UNIT` slots. Their elements begin with `first`, `first + 1`, ...
     fn memory<T: Element>(units: usize, first: usize, of: fn(f32) -> T) -> SourceMemory {
-        let places = units * UNIT;
+        let slots = units * UNIT;
         let [key, value] = KeyOrValue::rows::<T>(HEAD_SIZE);
-        let key = tensor(places, key, first, of);
-        let value = tensor(places, value, first + 500, of);
-        SourceMemory { cross: vec![CrossKv::new(key, value).unwrap()], length: places }
+        let key = tensor(slots, key, first, of);
+        let value = tensor(slots, value, first + 500, of);
+        SourceMemory { cross: vec![CrossKv::new(key, value).unwrap()], length: slots }
     }
 
     fn check<T: Element + PartialEq>(of: fn(f32) -> T) {
-        let stored = |memory: &CrossMemory, document, units: usize| -> [Vec<T>; 2] {
-            let [layer] = memory.layers.as_slice() else { panic!("one layer") };
+        let stored = |cache: &CrossKvCache, document, units: usize| -> [Vec<T>; 2] {
+            let [layer] = cache.layers.as_slice() else { panic!("one layer") };
             [&layer.key, &layer.value].map(|tensor| {
-                let first = memory.first_place(document) * place_size(tensor);
-                let count = units * UNIT * place_size(tensor);
+                let first = cache.first_slot(document) * slot_size(tensor);
+                let count = units * UNIT * slot_size(tensor);
                 elements::<T>(tensor).unwrap()[first..][..count].to_vec()
             })
         };
@@ -340,25 +342,25 @@ mod tests {
             [layer.key, layer.value].map(|tensor| elements::<T>(&tensor).unwrap().to_vec())
         };
         let memory = |units, first| memory(units, first, of);
-        let mut together = empty();
-        assert!(together.insert(0, memory(4, 0)).unwrap());
-        assert_eq!(together.places, 4 * UNIT, "the tensors themselves");
-        assert!(together.insert(1, memory(2, 100)).unwrap());
-        assert_eq!(together.places, 9 * UNIT);
-        assert!(!together.insert(2, memory(3, 200)).unwrap());
-        together.remove(1);
-        assert!(!together.insert(3, memory(1, 300)).unwrap(), "where the second was");
-        assert_eq!(together.first_place(3), 4 * UNIT);
-        assert!(together.insert(4, memory(7, 400)).unwrap());
+        let mut cache = empty();
+        assert!(cache.insert(0, memory(4, 0)).unwrap());
+        assert_eq!(cache.slots, 4 * UNIT, "the tensors of the document");
+        assert!(cache.insert(1, memory(2, 100)).unwrap());
+        assert_eq!(cache.slots, 9 * UNIT);
+        assert!(!cache.insert(2, memory(3, 200)).unwrap());
+        cache.remove(1);
+        assert!(!cache.insert(3, memory(1, 300)).unwrap(), "in the slots of the second");
+        assert_eq!(cache.first_slot(3), 4 * UNIT);
+        assert!(cache.insert(4, memory(7, 400)).unwrap());
         for (document, units, first) in [(0, 4, 0), (2, 3, 200), (3, 1, 300), (4, 7, 400)] {
-            assert!(stored(&together, document, units) == expected(units, first), "{document}");
+            assert!(stored(&cache, document, units) == expected(units, first), "{document}");
         }
         for document in [0, 2, 3, 4] {
-            together.remove(document);
+            cache.remove(document);
         }
-        assert!(together.insert(5, memory(2, 0)).unwrap());
-        assert_eq!(together.places, 2 * UNIT);
-        assert!(together.layers[0].is_finite());
+        assert!(cache.insert(5, memory(2, 0)).unwrap());
+        assert_eq!(cache.slots, 2 * UNIT);
+        assert!(cache.layers[0].is_finite());
         let infinite = tensor(2, HEAD_SIZE, 0, |_| f32::INFINITY);
         let key = tensor(2, KeyOrValue::Key.row::<T>(HEAD_SIZE), 0, of);
         let infinite = CrossKv::new(key, infinite).unwrap();
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_lie_side_by_side_and_leave() {
+    fn documents_join_and_leave() {
         crate::library::OnnxRuntime::load().unwrap();
         check::<f32>(|value| value);
         check::<f16>(f16::from_f32);
@@ -408,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_for_which_there_is_no_room_leaves_the_others_as_they_are() {
+    fn a_failed_insertion_keeps_the_other_documents() {
         crate::library::OnnxRuntime::load().unwrap();
         let mut first = memory(2, 0, |value| value);
         let integers = |row| -> DynTensor {
@@ -418,11 +420,11 @@ mod tests {
         // The second layer cannot be moved.
         let (key, value) = (integers(HEAD_SIZE), integers(UNIT));
         first.cross.push(CrossKv { key, value });
-        let mut together = empty();
-        assert!(together.insert(0, first).unwrap());
-        assert!(together.insert(1, memory(2, 0, |value| value)).is_err());
-        assert_eq!(together.layers.len(), 2);
-        let places = |layer: &CrossKv| layer.key.shape()[2] as usize;
-        assert!(together.layers.iter().all(|layer| places(layer) == together.places));
+        let mut cache = empty();
+        assert!(cache.insert(0, first).unwrap());
+        assert!(cache.insert(1, memory(2, 0, |value| value)).is_err());
+        assert_eq!(cache.layers.len(), 2);
+        let slots = |layer: &CrossKv| layer.key.shape()[2] as usize;
+        assert!(cache.layers.iter().all(|layer| slots(layer) == cache.slots));
     }
 }

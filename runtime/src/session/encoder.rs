@@ -10,12 +10,12 @@ use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 use crate::generation::GlobalAttentionMask;
 
-/// Tokens of a source beyond which ONNX Runtime gives the memory of a run back. Otherwise it keeps
-/// it for the next run, which saves short sources a few percent of their time. After a long source
-/// it would hold as much as the keys and values take.
+/// Number of source tokens beyond which ONNX Runtime frees its memory after the run. Otherwise it
+/// keeps the memory for the next run, which makes short sources a few percent faster. After a long
+/// source it would keep as much memory as the keys and values take.
 const LONG_SOURCE: usize = 2048;
 
-/// Reads a document once, for all steps of its decoding.
+/// The encoder of a bundle. It runs once for each document.
 pub struct Encoder {
     session: Session,
     shape: ModelShape,
@@ -26,14 +26,13 @@ impl Encoder {
         Self { session, shape }
     }
 
-    /// Reads one document, alone: padding never enters the encoder, so that a document's result
-    /// cannot depend on its neighbours, and short documents do not pay for long ones. No token has
-    /// global attention.
+    /// Encodes one document, without global attention. Documents are not batched, so that they need
+    /// no padding and a result does not depend on other documents.
     pub fn encode(&mut self, token_ids: &[u32]) -> Result<SourceMemory> {
         self.encode_with(token_ids, &GlobalAttentionMask::none())
     }
 
-    /// [`encode`](Self::encode), with global attention where the model knows it.
+    /// Encodes one document. `global` counts only for models with global attention (LED).
     pub fn encode_with(
         &mut self,
         token_ids: &[u32],
@@ -41,8 +40,8 @@ impl Encoder {
     ) -> Result<SourceMemory> {
         let layers = self.shape.decoder_layers;
         let element_type = cross_element_type(self.session.outputs());
-        // In memory of their own. In ONNX Runtime's arena they would outlive the run, and the arena
-        // could not give back the memory beside them.
+        // The outputs are preallocated outside of ONNX Runtime's arena. They outlive the run, and
+        // would keep the arena from freeing the memory around them.
         let mut selected = OutputSelector::no_default();
         for layer in 0..layers {
             let CrossKv { key, value } =
@@ -62,8 +61,8 @@ impl Encoder {
         Ok(SourceMemory { cross, length: token_ids.len() })
     }
 
-    /// Hidden states of the last layer for a batch, float32 `[batch, source, hidden]` row-major;
-    /// shorter documents are padded to the longest, and their padded rows mean nothing.
+    /// Hidden states of the last layer for a batch: float32 `[batch, source, hidden]`. Documents
+    /// are padded to the longest one. The rows of padding have no meaning.
     pub fn hidden_states(
         &mut self,
         sources: &[(&[u32], &GlobalAttentionMask)],
@@ -101,7 +100,7 @@ impl Encoder {
     }
 }
 
-/// How to run for these outputs and a source of so many tokens.
+/// Options of a run with these outputs and `tokens` source tokens.
 fn options(selected: OutputSelector, tokens: usize) -> Result<RunOptions<HasSelectedOutputs>> {
     let options = || -> ort::Result<_> {
         let mut options = RunOptions::new()?.with_outputs(selected);

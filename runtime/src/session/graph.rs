@@ -1,4 +1,4 @@
-//! Loading one graph into a session of ONNX Runtime.
+//! Loads a graph into a session of ONNX Runtime.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -10,33 +10,33 @@ use ort::session::builder::GraphOptimizationLevel;
 use crate::error::{Error, Result};
 use crate::library::OnnxRuntime;
 use crate::operators;
-use crate::operators::observe::Observer;
+use crate::operators::observe::ActivationObserver;
 
-/// How sessions use the machine.
+/// Settings of sessions.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
-    /// Threads that work on one operator.
+    /// Number of threads that compute one operator (`intra_op_num_threads`).
     pub threads: NonZeroUsize,
-    /// Whether to copy weights into the layout that multiplies fastest: quicker steps, at the price
-    /// of a slower start and as much memory again.
+    /// Whether ONNX Runtime prepacks weights. Steps are then faster, but loading is slower and
+    /// takes as much memory again.
     pub prepack: bool,
-    /// Whether threads that wait for each other keep their processors: quicker where they have them
-    /// to themselves, and slower where they do not. One thread never waits.
+    /// Whether waiting threads spin. It is faster if each thread has a processor of its own, and
+    /// slower otherwise. It has no effect with one thread.
     pub spin: bool,
-    /// Who watches tensors, in graphs that were written for it.
-    pub observer: Option<Arc<dyn Observer>>,
+    /// Observer of activations, for graphs that were exported for calibration.
+    pub observer: Option<Arc<dyn ActivationObserver>>,
 }
 
 impl Default for SessionOptions {
-    /// As many threads as this process may use: on Linux that heeds the cgroup quota and the
-    /// scheduler affinity, which ONNX Runtime by itself does not.
+    /// As many threads as the process may use. On Linux, the cgroup quota and the scheduler
+    /// affinity count, which ONNX Runtime itself ignores.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Self { threads, prepack: true, spin: true, observer: None }
     }
 }
 
-/// Loads one graph.
+/// Loads a graph.
 pub fn open(runtime: &OnnxRuntime, path: &Path, options: &SessionOptions) -> Result<Session> {
     let during = format!("loading '{}'", path.display());
     let session = || -> ort::Result<Session> {
@@ -45,9 +45,9 @@ pub fn open(runtime: &OnnxRuntime, path: &Path, options: &SessionOptions) -> Res
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(options.threads.get())?
             .with_intra_op_spinning(options.spin)?
-            // The encoder's threads would spin on while the decoder runs, and take its processors.
+            // Otherwise the encoder's threads would spin while the decoder runs.
             .with_config_entry("session.force_spinning_stop", "1")?
-            // Lengths differ from document to document: a plan made for one would not fit the next.
+            // Lengths differ between documents, so that a memory pattern would rarely fit.
             .with_memory_pattern(false)?
             .with_prepacking(options.prepack)?
             .with_operators(operators::domain(options.observer.as_ref())?)?

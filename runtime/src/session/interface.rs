@@ -1,7 +1,7 @@
-//! Whether graphs have the inputs and outputs that the bundle's manifest says.
+//! Checks that the graphs have the inputs and outputs that the bundle's manifest describes.
 //!
-//! The sizes of buffers come from the manifest, and operators read and write those buffers. So what
-//! the graphs declare is compared with the manifest before anything is bound or allocated.
+//! The manifest gives the sizes of the buffers that operators read and write. So the declarations
+//! of the graphs are compared with the manifest before a buffer is allocated or bound.
 
 use std::path::Path;
 
@@ -13,15 +13,14 @@ use super::cross_kv::{ELEMENTS, packed_rows};
 use crate::bundle::{ModelShape, io};
 use crate::error::{Error, Result};
 
-/// An input or output: its name, its element type and its sizes, `None` where they vary or do not
-/// matter.
-struct Port {
+/// An expected input or output. A dimension is `None` if it varies or does not matter.
+struct ValueInfo {
     name: String,
     element_type: TensorElementType,
     dims: Vec<Option<usize>>,
 }
 
-impl Port {
+impl ValueInfo {
     fn new<const N: usize>(
         name: impl Into<String>,
         element_type: TensorElementType,
@@ -30,7 +29,7 @@ impl Port {
         Self { name: name.into(), element_type, dims: dims.to_vec() }
     }
 
-    fn is(&self, outlet: &Outlet) -> bool {
+    fn matches(&self, outlet: &Outlet) -> bool {
         let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
             return false;
         };
@@ -44,24 +43,24 @@ impl Port {
     }
 }
 
-/// The ports of one kind in every decoder layer.
+/// One input or output of every decoder layer.
 fn each_layer<const N: usize>(
     shape: &ModelShape,
     name: fn(usize) -> String,
     element_type: TensorElementType,
     dims: [Option<usize>; N],
-) -> impl Iterator<Item = Port> {
-    (0..shape.decoder_layers).map(move |layer| Port::new(name(layer), element_type, dims))
+) -> impl Iterator<Item = ValueInfo> {
+    (0..shape.decoder_layers).map(move |layer| ValueInfo::new(name(layer), element_type, dims))
 }
 
 /// Checks the encoder.
 pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
-    let port = |name, element_type| Port::new(name, element_type, [None, None]);
-    let global = shape.global_attention.then(|| port(io::GLOBAL_ATTENTION_MASK, Int32));
-    let inputs = [port(io::INPUT_IDS, Int64), port(io::ATTENTION_MASK, Int32)];
+    let value = |name, element_type| ValueInfo::new(name, element_type, [None, None]);
+    let global = shape.global_attention.then(|| value(io::GLOBAL_ATTENTION_MASK, Int32));
+    let inputs = [value(io::INPUT_IDS, Int64), value(io::ATTENTION_MASK, Int32)];
     let inputs = inputs.into_iter().chain(global);
     let hidden = [None, None, Some(shape.hidden_size)];
-    let outputs = std::iter::once(Port::new(io::LAST_HIDDEN_STATE, Float32, hidden));
+    let outputs = std::iter::once(ValueInfo::new(io::LAST_HIDDEN_STATE, Float32, hidden));
     check(path, "input", session.inputs(), inputs)?;
     check(path, "output", session.outputs(), outputs.chain(cross(shape, session.outputs())))
 }
@@ -70,16 +69,16 @@ pub(super) fn check_encoder(session: &Session, path: &Path, shape: &ModelShape) 
 pub(super) fn check_decoder(session: &Session, path: &Path, shape: &ModelShape) -> Result<()> {
     let past = [Some(shape.heads), None, Some(shape.head_size)];
     let inputs = [
-        Port::new(io::INPUT_IDS, Int64, [None, Some(1)]),
-        Port::new(io::PAST_LENGTH, Int32, [None, Some(1)]),
-        Port::new(io::CACHE_INDIRECTION, Int32, [None, None]),
-        Port::new(io::SOURCES, Int32, [None, Some(3)]),
+        ValueInfo::new(io::INPUT_IDS, Int64, [None, Some(1)]),
+        ValueInfo::new(io::PAST_LENGTH, Int32, [None, Some(1)]),
+        ValueInfo::new(io::CACHE_INDIRECTION, Int32, [None, None]),
+        ValueInfo::new(io::SOURCES, Int32, [None, Some(3)]),
     ]
     .into_iter()
     .chain(each_layer(shape, io::past_key, Float32, past))
     .chain(each_layer(shape, io::past_value, Float32, past))
     .chain(cross(shape, session.inputs()));
-    let logits = Port::new(io::LOGITS, Float32, [None, Some(shape.vocab_size)]);
+    let logits = ValueInfo::new(io::LOGITS, Float32, [None, Some(shape.vocab_size)]);
     let outputs = std::iter::once(logits)
         .chain(each_layer(shape, io::present_key, Float32, past))
         .chain(each_layer(shape, io::present_value, Float32, past));
@@ -87,8 +86,8 @@ pub(super) fn check_decoder(session: &Session, path: &Path, shape: &ModelShape) 
     check(path, "output", session.outputs(), outputs)
 }
 
-/// What the elements of keys and values of the cross-attention are: what those of the first key
-/// are, where they may be that.
+/// Element type of the keys and values of the cross-attention: that of the first key, or float32 if
+/// this is not one of [`ELEMENTS`].
 pub(super) fn cross_element_type(outlets: &[Outlet]) -> TensorElementType {
     let first = io::cross_key(0);
     let first = outlets.iter().find(|outlet| outlet.name() == first).and_then(declared);
@@ -96,8 +95,8 @@ pub(super) fn cross_element_type(outlets: &[Outlet]) -> TensorElementType {
     element_type.filter(|it| ELEMENTS.contains(it)).unwrap_or(Float32)
 }
 
-/// Keys and values of the cross-attention, in the layout of the operator that packs them.
-fn cross(shape: &ModelShape, found: &[Outlet]) -> impl Iterator<Item = Port> {
+/// Packed keys and values of the cross-attention.
+fn cross(shape: &ModelShape, found: &[Outlet]) -> impl Iterator<Item = ValueInfo> {
     let element_type = cross_element_type(found);
     let [key, value] = packed_rows(element_type, shape.head_size)
         .map(|row| [None, Some(shape.heads), None, Some(row)]);
@@ -105,13 +104,13 @@ fn cross(shape: &ModelShape, found: &[Outlet]) -> impl Iterator<Item = Port> {
     keys.chain(each_layer(shape, io::cross_value, element_type, value))
 }
 
-/// Checks that the decoder reads keys and values of the cross-attention as the encoder gives them.
+/// Checks that encoder and decoder declare the same keys and values of the cross-attention.
 pub(super) fn check_cross(encoder: &Session, decoder: &Session, path: &Path) -> Result<()> {
-    let given = |input: &&Outlet| {
+    let differs = |input: &&Outlet| {
         let output = encoder.outputs().iter().find(|one| one.name() == input.name());
         output.is_some_and(|output| declared(output) != declared(input))
     };
-    match decoder.inputs().iter().find(given) {
+    match decoder.inputs().iter().find(differs) {
         None => Ok(()),
         Some(input) => Err(mismatch(path, "input", input.name())),
     }
@@ -124,18 +123,18 @@ fn declared(outlet: &Outlet) -> Option<(TensorElementType, &[i64])> {
     }
 }
 
-/// Compares all inputs or all outputs of a graph with those it must have.
+/// Compares all inputs or all outputs of a graph with the expected ones.
 fn check(
     path: &Path,
     kind: &'static str,
     found: &[Outlet],
-    expected: impl Iterator<Item = Port>,
+    expected: impl Iterator<Item = ValueInfo>,
 ) -> Result<()> {
     let mut count = 0;
-    for port in expected {
-        match found.iter().find(|outlet| outlet.name() == port.name) {
-            Some(outlet) if port.is(outlet) => count += 1,
-            _ => return Err(mismatch(path, kind, &port.name)),
+    for value in expected {
+        match found.iter().find(|outlet| outlet.name() == value.name) {
+            Some(outlet) if value.matches(outlet) => count += 1,
+            _ => return Err(mismatch(path, kind, &value.name)),
         }
     }
     if found.len() == count {

@@ -1,8 +1,8 @@
-//! The two graphs of a bundle, running in ONNX Runtime.
+//! The two graphs of a bundle as sessions of ONNX Runtime.
 //!
-//! - [`Encoder`] reads one document and gives its [`SourceMemory`], computed once.
-//! - [`Decoder`] starts a [`Decoding`], which documents join and leave between steps. What is in
-//!   its caches does not move meanwhile.
+//! - [`Encoder`] encodes a document and returns its [`SourceMemory`].
+//! - [`Decoder`] starts a [`Decoding`]. Documents join and leave it between steps. Its key/value
+//!   caches are not copied meanwhile.
 
 mod cross_kv;
 mod decoder;
@@ -24,7 +24,7 @@ use crate::bundle::{Bundle, DECODER, ENCODER};
 use crate::error::Result;
 use crate::library::OnnxRuntime;
 
-/// Loads encoder and decoder, side by side.
+/// Loads encoder and decoder concurrently.
 pub fn load(bundle: &Bundle, options: &SessionOptions) -> Result<(Encoder, Decoder)> {
     let runtime = OnnxRuntime::load()?;
     let shape = &bundle.manifest().shape;

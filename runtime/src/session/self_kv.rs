@@ -1,62 +1,64 @@
 //! Keys and values of the decoder's self-attention: one cache for the tokens of all documents.
 //!
-//! A token has a place in the cache, where it stays. A row's history is a list of places. Beams
-//! that have tokens in common name the same places, and a place that no row names any more is free.
+//! A token keeps its slot in the cache. Each row has a list of the slots of its tokens. Beams with
+//! common tokens share their slots. A slot that no row uses any more is free.
 
 use super::tensors::{FloatTensor, allocate, copy_prefixes};
 use crate::bundle::ModelShape;
 use crate::error::Result;
 use crate::generation::{Feed, Rows};
 
-/// Places that the cache has at first. It grows, and memory that was never written costs nothing.
-const FIRST_PLACES: usize = 1024;
+/// Initial number of slots. The cache grows as needed. Slots that were never written take no
+/// physical memory.
+const INITIAL_SLOTS: usize = 1024;
 
-/// The cache of every layer, and which places are taken.
-pub(super) struct SelfKv {
+/// The cache of every layer, and its free slots.
+pub(super) struct SelfKvCache {
     pub(super) layers: Vec<LayerKv>,
     heads: usize,
-    size: usize,
-    places: usize,
-    /// Places below it were taken before.
-    fresh: usize,
-    /// Places below [`fresh`](Self::fresh) that are free.
+    head_size: usize,
+    slots: usize,
+    /// Slots below this were used before.
+    high_water: usize,
+    /// Free slots below [`high_water`](Self::high_water).
     free: Vec<i32>,
-    /// For each place the number of the last list that named it.
+    /// For each slot below [`high_water`](Self::high_water), the last mark that it got.
     marks: Vec<u32>,
-    list: u32,
+    /// The current mark of [`free_unused`](Self::free_unused).
+    mark: u32,
 }
 
-/// The cache of one layer: float32 `[heads, places, head_size]`.
+/// The cache of one layer: float32 `[heads, slots, head_size]` each.
 pub(super) struct LayerKv {
     pub(super) key: FloatTensor,
     pub(super) value: FloatTensor,
 }
 
-/// The histories of a document's rows.
-pub(super) struct Histories {
+/// The slots of the tokens of each row of a document.
+pub(super) struct CacheIndirection {
     rows: Vec<Vec<i32>>,
-    /// Memory for those of the next step.
+    /// Buffers for the rows of the next step.
     next: Vec<Vec<i32>>,
 }
 
-impl Histories {
-    /// So many rows without a token.
+impl CacheIndirection {
+    /// `rows` rows without tokens.
     pub(super) fn new(rows: usize) -> Self {
         Self { rows: vec![Vec::new(); rows], next: vec![Vec::new(); rows] }
     }
 
-    /// Rows.
+    /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// Tokens of each row.
+    /// Number of tokens of each row.
     pub(super) fn length(&self) -> usize {
         self.rows.first().map_or(0, Vec::len)
     }
 
-    /// The places of row `index` of what was fed, its new token's last.
-    pub(super) fn of(&self, feed: &Feed<'_>, index: usize) -> &[i32] {
+    /// Slots of the tokens of row `index` of a step. The new token's slot is the last.
+    pub(super) fn slots_of(&self, feed: &Feed<'_>, index: usize) -> &[i32] {
         match feed.rows {
             Rows::Beams(_) => &self.rows[index],
             Rows::Successive => &self.rows[0][..=feed.past + index],
@@ -64,98 +66,99 @@ impl Histories {
     }
 }
 
-impl SelfKv {
-    /// A cache without tokens.
+impl SelfKvCache {
+    /// Empty cache.
     pub(super) fn new(shape: &ModelShape) -> Result<Self> {
-        let dims = [shape.heads, FIRST_PLACES, shape.head_size];
+        let dims = [shape.heads, INITIAL_SLOTS, shape.head_size];
         let layer = |_| Ok(LayerKv { key: allocate(&dims)?, value: allocate(&dims)? });
         Ok(Self {
             layers: (0..shape.decoder_layers).map(layer).collect::<Result<_>>()?,
             heads: shape.heads,
-            size: shape.head_size,
-            places: FIRST_PLACES,
-            fresh: 0,
+            head_size: shape.head_size,
+            slots: INITIAL_SLOTS,
+            high_water: 0,
             free: Vec::new(),
             marks: Vec::new(),
-            list: 0,
+            mark: 0,
         })
     }
 
-    /// Makes room for so many new tokens. Whether the tensors are others now.
+    /// Ensures free slots for `tokens` new tokens. Returns whether the tensors were replaced.
     pub(super) fn reserve(&mut self, tokens: usize) -> Result<bool> {
-        let needed = self.fresh + tokens.saturating_sub(self.free.len());
-        if needed <= self.places {
+        let needed = self.high_water + tokens.saturating_sub(self.free.len());
+        if needed <= self.slots {
             return Ok(false);
         }
-        let places = needed.max(2 * self.places);
+        let slots = needed.max(2 * self.slots);
         for layer in &mut self.layers {
             for tensor in [&mut layer.key, &mut layer.value] {
-                let mut larger = allocate(&[self.heads, places, self.size])?;
-                copy_prefixes(tensor, &mut larger, self.heads, self.fresh * self.size);
+                let mut larger = allocate(&[self.heads, slots, self.head_size])?;
+                let used = self.high_water * self.head_size;
+                copy_prefixes(tensor, &mut larger, self.heads, used);
                 *tensor = larger;
             }
         }
-        self.places = places;
+        self.slots = slots;
         Ok(true)
     }
 
-    /// Gives the new tokens of a document their places, for which there is room, behind the
-    /// histories that their rows continue.
-    pub(super) fn extend(&mut self, histories: &mut Histories, feed: &Feed<'_>) {
+    /// Assigns slots to the new tokens of a document, and appends these to the rows.
+    /// [`reserve`](Self::reserve) must come first.
+    pub(super) fn extend(&mut self, indirection: &mut CacheIndirection, feed: &Feed<'_>) {
         match feed.rows {
             Rows::Successive => {
-                assert_eq!(histories.rows.len(), 1, "successive tokens are of one row");
-                let forgotten = histories.rows[0].drain(feed.past..);
-                self.free.extend(forgotten);
+                assert_eq!(indirection.rows.len(), 1, "successive tokens are of one row");
+                // Tokens of a rejected draft.
+                let rejected = indirection.rows[0].drain(feed.past..);
+                self.free.extend(rejected);
                 for _ in feed.tokens {
-                    let place = self.take();
-                    histories.rows[0].push(place);
+                    indirection.rows[0].push(self.allocate_slot());
                 }
             }
             Rows::Beams(parents) => {
-                let rows = histories.rows.len();
+                let rows = indirection.rows.len();
                 assert_eq!((parents.len(), feed.tokens.len()), (rows, rows), "one of each row");
                 let in_place = parents.iter().enumerate().all(|(row, &parent)| {
-                    row == parent as usize && histories.rows[row].len() == feed.past
+                    row == parent as usize && indirection.rows[row].len() == feed.past
                 });
                 if !in_place {
-                    for (next, &parent) in histories.next.iter_mut().zip(parents) {
+                    for (next, &parent) in indirection.next.iter_mut().zip(parents) {
                         next.clear();
-                        next.extend_from_slice(&histories.rows[parent as usize][..feed.past]);
+                        next.extend_from_slice(&indirection.rows[parent as usize][..feed.past]);
                     }
-                    self.free_unnamed(&histories.rows, &histories.next);
-                    std::mem::swap(&mut histories.rows, &mut histories.next);
+                    self.free_unused(&indirection.rows, &indirection.next);
+                    std::mem::swap(&mut indirection.rows, &mut indirection.next);
                 }
-                for history in &mut histories.rows {
-                    history.push(self.take());
+                for slots in &mut indirection.rows {
+                    slots.push(self.allocate_slot());
                 }
             }
         }
     }
 
-    /// Frees the places of a document.
-    pub(super) fn release(&mut self, histories: &Histories) {
-        self.free_unnamed(&histories.rows, &[]);
+    /// Frees the slots of a document.
+    pub(super) fn release(&mut self, indirection: &CacheIndirection) {
+        self.free_unused(&indirection.rows, &[]);
     }
 
-    fn take(&mut self) -> i32 {
+    fn allocate_slot(&mut self) -> i32 {
         self.free.pop().unwrap_or_else(|| {
-            self.marks.push(self.list);
-            self.fresh += 1;
-            self.fresh as i32 - 1
+            self.marks.push(self.mark);
+            self.high_water += 1;
+            self.high_water as i32 - 1
         })
     }
 
-    /// Frees the places that histories named before and do not name now.
-    fn free_unnamed(&mut self, before: &[Vec<i32>], now: &[Vec<i32>]) {
-        self.list = self.list.wrapping_add(1);
-        for &place in now.iter().flatten() {
-            self.marks[place as usize] = self.list;
+    /// Frees the slots that are in `before` and not in `now`.
+    fn free_unused(&mut self, before: &[Vec<i32>], now: &[Vec<i32>]) {
+        self.mark = self.mark.wrapping_add(1);
+        for &slot in now.iter().flatten() {
+            self.marks[slot as usize] = self.mark;
         }
-        for &place in before.iter().flatten() {
-            // Marked, so that it is freed once.
-            if std::mem::replace(&mut self.marks[place as usize], self.list) != self.list {
-                self.free.push(place);
+        for &slot in before.iter().flatten() {
+            // The mark prevents that a shared slot is freed twice.
+            if std::mem::replace(&mut self.marks[slot as usize], self.mark) != self.mark {
+                self.free.push(slot);
             }
         }
     }
@@ -165,9 +168,9 @@ impl SelfKv {
 mod tests {
     use super::*;
 
-    fn cache() -> SelfKv {
+    fn cache() -> SelfKvCache {
         crate::library::OnnxRuntime::load().unwrap();
-        SelfKv::new(&ModelShape {
+        SelfKvCache::new(&ModelShape {
             hidden_size: 6,
             encoder_layers: 1,
             decoder_layers: 1,
@@ -183,56 +186,61 @@ mod tests {
         .unwrap()
     }
 
-    /// Feeds a token to each row.
-    fn feed(cache: &mut SelfKv, histories: &mut Histories, past: usize, parents: &[u32]) {
+    /// Feeds one token to each row.
+    fn feed(
+        cache: &mut SelfKvCache,
+        indirection: &mut CacheIndirection,
+        past: usize,
+        parents: &[u32],
+    ) {
         let tokens = vec![5; parents.len()];
         let feed = Feed { document: 0, past, tokens: &tokens, rows: Rows::Beams(parents) };
         cache.reserve(tokens.len()).unwrap();
-        cache.extend(histories, &feed);
+        cache.extend(indirection, &feed);
     }
 
     #[test]
-    fn beams_share_what_they_have_in_common_and_free_the_rest() {
+    fn beams_share_slots_and_free_the_rest() {
         let mut cache = cache();
-        let mut histories = Histories::new(3);
-        feed(&mut cache, &mut histories, 0, &[0, 1, 2]);
-        assert_eq!(histories.rows, [[0], [1], [2]]);
-        feed(&mut cache, &mut histories, 1, &[0, 0, 2]);
-        assert_eq!(cache.fresh, 5);
-        assert_eq!(histories.rows, [[0, 1], [0, 3], [2, 4]]);
-        feed(&mut cache, &mut histories, 2, &[1, 1, 1]);
-        assert_eq!(cache.fresh, 5);
-        assert!(histories.rows.iter().all(|row| row[..2] == [0, 3]));
-        cache.release(&histories);
+        let mut indirection = CacheIndirection::new(3);
+        feed(&mut cache, &mut indirection, 0, &[0, 1, 2]);
+        assert_eq!(indirection.rows, [[0], [1], [2]]);
+        feed(&mut cache, &mut indirection, 1, &[0, 0, 2]);
+        assert_eq!(cache.high_water, 5);
+        assert_eq!(indirection.rows, [[0, 1], [0, 3], [2, 4]]);
+        feed(&mut cache, &mut indirection, 2, &[1, 1, 1]);
+        assert_eq!(cache.high_water, 5);
+        assert!(indirection.rows.iter().all(|row| row[..2] == [0, 3]));
+        cache.release(&indirection);
         cache.free.sort_unstable();
         assert_eq!(cache.free, [0, 1, 2, 3, 4]);
     }
 
     #[test]
-    fn wrong_drafts_are_forgotten() {
+    fn slots_of_rejected_drafts_are_freed() {
         let mut cache = cache();
-        let mut histories = Histories::new(1);
+        let mut indirection = CacheIndirection::new(1);
         let draft = |past, tokens| Feed { document: 0, past, tokens, rows: Rows::Successive };
-        cache.extend(&mut histories, &draft(0, &[5, 6, 7]));
+        cache.extend(&mut indirection, &draft(0, &[5, 6, 7]));
         let second = draft(1, &[8, 9]);
-        cache.extend(&mut histories, &second);
-        assert_eq!((histories.rows[0].len(), cache.fresh), (3, 3));
-        assert_eq!(histories.of(&second, 0), &histories.rows[0][..2]);
-        assert_eq!(histories.of(&second, 1), &histories.rows[0][..]);
+        cache.extend(&mut indirection, &second);
+        assert_eq!((indirection.rows[0].len(), cache.high_water), (3, 3));
+        assert_eq!(indirection.slots_of(&second, 0), &indirection.rows[0][..2]);
+        assert_eq!(indirection.slots_of(&second, 1), &indirection.rows[0][..]);
     }
 
     #[test]
-    fn a_full_cache_grows_and_keeps_what_it_has() {
+    fn a_full_cache_grows_and_keeps_its_contents() {
         let mut cache = cache();
-        let mut histories = Histories::new(1);
-        for past in 0..FIRST_PLACES {
-            feed(&mut cache, &mut histories, past, &[0]);
+        let mut indirection = CacheIndirection::new(1);
+        for past in 0..INITIAL_SLOTS {
+            feed(&mut cache, &mut indirection, past, &[0]);
         }
         let (_, keys) = cache.layers[0].key.extract_tensor_mut();
         keys.iter_mut().enumerate().for_each(|(index, key)| *key = index as f32);
         assert!(cache.reserve(1).unwrap());
         let (_, keys) = cache.layers[0].key.extract_tensor();
-        assert_eq!(keys.len(), 2 * 2 * FIRST_PLACES * 3);
-        assert_eq!(keys[2 * FIRST_PLACES * 3], FIRST_PLACES as f32 * 3.0);
+        assert_eq!(keys.len(), 2 * 2 * INITIAL_SLOTS * 3);
+        assert_eq!(keys[2 * INITIAL_SLOTS * 3], INITIAL_SLOTS as f32 * 3.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Making and copying tensors.
+//! Allocates and copies tensors.
 
 use std::fmt::Debug;
 use std::ptr;
@@ -10,30 +10,30 @@ use ort::{AsPointer, ortsys};
 
 use crate::error::{Error, Result};
 
+/// A float32 tensor.
 pub(super) type FloatTensor = Value<TensorValueType<f32>>;
 
-/// Elements of tensors of which any bits are a value.
+/// Element types for which any bits are a valid value.
 ///
 /// # Safety
 ///
-/// It is so.
-pub(super) unsafe trait AnyBits: PrimitiveTensorElementType + Debug {}
+/// Any bits must be a valid value of the type.
+pub(super) unsafe trait AnyBitPattern: PrimitiveTensorElementType + Debug {}
 
-// SAFETY: all of them are numbers.
-unsafe impl AnyBits for f32 {}
-// SAFETY: as above.
-unsafe impl AnyBits for f16 {}
-// SAFETY: as above.
-unsafe impl AnyBits for i8 {}
-// SAFETY: as above.
-unsafe impl AnyBits for i32 {}
-// SAFETY: as above.
-unsafe impl AnyBits for i64 {}
+// SAFETY: any bits are a valid number.
+unsafe impl AnyBitPattern for f32 {}
+// SAFETY: any bits are a valid number.
+unsafe impl AnyBitPattern for f16 {}
+// SAFETY: any bits are a valid number.
+unsafe impl AnyBitPattern for i8 {}
+// SAFETY: any bits are a valid number.
+unsafe impl AnyBitPattern for i32 {}
+// SAFETY: any bits are a valid number.
+unsafe impl AnyBitPattern for i64 {}
 
-/// A tensor of any values, which can be bound as input and as output. Unlike `Tensor::new` it
-/// writes no zeros: where the system gives pages when they are touched, what is never written takes
-/// no memory.
-pub(super) fn allocate<T: AnyBits>(shape: &[usize]) -> Result<Tensor<T>> {
+/// Allocates a tensor of unspecified values, which can be bound as input and as output. Unlike
+/// `Tensor::new` this writes no zeros, so that pages that are never written take no memory.
+pub(super) fn allocate<T: AnyBitPattern>(shape: &[usize]) -> Result<Tensor<T>> {
     let dims: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
     let allocator = Allocator::default();
     let create = || -> ort::Result<Tensor<T>> {
@@ -49,33 +49,33 @@ pub(super) fn allocate<T: AnyBits>(shape: &[usize]) -> Result<Tensor<T>> {
             )?;
             nonNull(tensor)
         ];
-        // SAFETY: a tensor of that type and allocator. Its memory comes from a library, so that all
-        // of it counts as written; whatever it holds is a value.
+        // SAFETY: the tensor has that type and allocator. Its memory comes from a library, so that
+        // it counts as initialized, and any bits are a valid value.
         Ok(unsafe { Tensor::from_ptr(tensor, Some(&allocator)) })
     };
     let mut tensor =
         create().map_err(|error| Error::onnx_runtime(format!("allocating {shape:?}"), error))?;
-    // New memory is mostly zeros, so tests would not notice who relies on that.
+    // New memory is mostly zeros. Other values help tests to find code that relies on zeros.
     if cfg!(debug_assertions) {
         let (_, values) = tensor.extract_tensor_mut();
-        // SAFETY: all bytes of the values, for each of which any bits will do.
+        // SAFETY: these are all bytes of the values, and any bits are a valid value.
         unsafe { ptr::write_bytes(values.as_mut_ptr(), 0xff, values.len()) };
     }
     Ok(tensor)
 }
 
-/// A tensor with these values.
-pub(super) fn filled<T: AnyBits>(
+/// Allocates a tensor with these values.
+pub(super) fn filled<T: AnyBitPattern>(
     shape: &[usize],
     values: impl IntoIterator<Item = T>,
 ) -> Result<Tensor<T>> {
     let mut tensor = allocate(shape)?;
-    let (_, slots) = tensor.extract_tensor_mut();
-    slots.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
+    let (_, elements) = tensor.extract_tensor_mut();
+    elements.iter_mut().zip(values).for_each(|(element, value)| *element = value);
     Ok(tensor)
 }
 
-/// Copies the first `length` elements of each of the `rows` of equal size in a tensor.
+/// Copies the first `length` elements of each row. Both tensors have `rows` rows of equal size.
 pub(super) fn copy_prefixes<T>(from: &Tensor<T>, to: &mut Tensor<T>, rows: usize, length: usize)
 where
     T: PrimitiveTensorElementType + Debug + Copy,

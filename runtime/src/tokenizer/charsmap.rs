@@ -1,7 +1,7 @@
-//! `precompiled_charsmap`: SentencePiece's table of replacements, checked before it is used.
+//! `precompiled_charsmap`: SentencePiece's table of replacements. It is checked before use.
 //!
-//! The format is that of SentencePiece's `src/normalizer.cc`: the length of a Darts double array in
-//! bytes, the array, and the replacements, each ended by a zero byte.
+//! SentencePiece's `src/normalizer.cc` defines the format: the length of a Darts double array in
+//! bytes, the array, and the replacements. A zero byte ends each replacement.
 
 /// A normalizer's table of replacements.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,9 +11,10 @@ pub struct CharsMap {
     replacements: String,
 }
 
-/// A unit of the double array. It holds its own label (bits 0 to 7, and bit 31, which is set in the
-/// units that hold values), whether one of its children holds a value (bit 8), and the exclusive or
-/// to its children (the rest).
+/// A unit of the double array: its label (bits 0 to 7; bit 31 marks a unit that holds a value),
+/// whether it has a child that holds a value (bit 8), and the offset of its children (bits 9 to
+/// 30). The index of a child is the exclusive or of the offset, the unit's index and the child's
+/// label.
 #[derive(Clone, Copy)]
 struct Unit(u32);
 
@@ -41,8 +42,8 @@ impl CharsMap {
     ///
     /// # Errors
     ///
-    /// The table is cut short, its replacements are not UTF-8, or a walk through the array leaves
-    /// it or does not end at a replacement. The sentence says which.
+    /// A sentence that says what is wrong: the table is truncated, its replacements are not UTF-8,
+    /// or a path through the array leaves it or does not end at a replacement.
     pub fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or("it is too short")?;
         let (array, replacements) = rest
@@ -62,7 +63,7 @@ impl CharsMap {
         }
     }
 
-    /// Reads a table as `tokenizer.json` has it.
+    /// Reads a table from base64, as in `tokenizer.json`.
     pub(super) fn from_base64(text: &str) -> Result<Self, String> {
         let bytes = base64_simd::STANDARD
             .decode_to_vec(text)
@@ -70,12 +71,13 @@ impl CharsMap {
         Self::parse(&bytes).map_err(|problem| format!("precompiled_charsmap is damaged: {problem}"))
     }
 
-    /// The bytes it was read from.
+    /// The bytes that the table was read from.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The longest beginning of `text` that is replaced: its replacement, and its length in bytes.
+    /// The longest prefix of `text` that the table replaces: its replacement, and its length in
+    /// bytes.
     pub(super) fn longest_prefix(&self, text: &str) -> Option<(&str, usize)> {
         let mut at = self.unit(0)?.offset();
         let mut longest = None;
@@ -91,7 +93,7 @@ impl CharsMap {
         }
         let (value, length) = longest?;
         let replacement = self.replacements.get(value..)?;
-        // A rule ends where a character does; a table that does not say so is not followed.
+        // A prefix must end at a character. A damaged table may break this rule.
         text.is_char_boundary(length)
             .then(|| (replacement.split('\0').next().unwrap_or_default(), length))
     }
@@ -100,7 +102,7 @@ impl CharsMap {
         self.units.get(at).copied().map(Unit)
     }
 
-    /// Whether every walk through the array stays within it, and ends at a replacement.
+    /// Whether every path through the array stays within it and ends at a replacement.
     fn is_closed(&self) -> bool {
         let Some(root) = self.unit(0) else {
             return false;

@@ -1,4 +1,4 @@
-//! Generated tokens to text, one at a time.
+//! Decodes generated tokens one at a time.
 
 use serde_json::json;
 use tokenizers::DecoderWrapper;
@@ -6,31 +6,34 @@ use tokenizers::DecoderWrapper;
 use super::{TextDecoder, Tokenizer};
 use crate::error::Result;
 
-/// Turns tokens into text one by one: the pieces, joined, begin what [`Tokenizer::decode`] makes of
-/// all of them, whatever follows.
+/// Decodes tokens one at a time. The concatenated pieces are always the beginning of the text that
+/// [`Tokenizer::decode`] returns for all tokens.
 ///
-/// A piece is held back while it may still change: bytes of an unfinished character, all bytes that
-/// follow each other where tokens are single bytes, as one that is no text makes none of them text,
-/// and the last two words where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`) or
-/// puts words together by Moses' rules, as a later `'` or full stop takes the space before it away.
+/// Text that later tokens may change is held back:
+///
+/// - the bytes of an incomplete character;
+/// - with byte tokens, all consecutive bytes at the end, since one invalid byte changes all of
+///   them;
+/// - the last two words, where the tokenizer cleans up spaces (`clean_up_tokenization_spaces`) or
+///   joins words by Moses' rules, since a later `'` or full stop can remove the space before it.
 pub struct Detokenizer {
     tokenizer: Tokenizer,
     ids: Vec<u32>,
-    /// Bytes of the text that were handed out.
-    told: usize,
-    /// Whether the end of a text may change with what follows.
+    /// Bytes of the text that were returned.
+    returned: usize,
+    /// Whether later tokens may change the spaces at the end of the text.
     cleans_up_spaces: bool,
-    /// Whether tokens can be single bytes.
+    /// Whether the decoder has byte tokens (`byte_fallback`).
     falls_back_to_bytes: bool,
 }
 
 impl Tokenizer {
-    /// Text of tokens that come one at a time.
+    /// Returns a decoder of tokens that arrive one at a time.
     pub fn detokenizer(&self) -> Detokenizer {
         Detokenizer {
             tokenizer: self.clone(),
             ids: Vec::new(),
-            told: 0,
+            returned: 0,
             cleans_up_spaces: cleans_up_spaces(self.target.get_decoder()),
             falls_back_to_bytes: falls_back_to_bytes(self.target.get_decoder()),
         }
@@ -38,22 +41,22 @@ impl Tokenizer {
 }
 
 impl Detokenizer {
-    /// The text that became certain with this token.
+    /// Adds a token. Returns the text that is now certain, if any.
     pub fn push(&mut self, token: u32) -> Result<Option<String>> {
         self.ids.push(token);
-        // All of it anew: a part of the tokens may decode to other text than it does in its place.
+        // All tokens are decoded again, since the text of a token depends on those around it.
         let text = self.tokenizer.decode(self.without_last_bytes())?;
         let certain = text.trim_end_matches('\u{fffd}');
         let certain = match self.cleans_up_spaces {
             true => without_last_two_words(certain),
             false => certain,
         };
-        let piece = certain.get(self.told..).filter(|piece| !piece.is_empty());
-        self.told = self.told.max(certain.len());
+        let piece = certain.get(self.returned..).filter(|piece| !piece.is_empty());
+        self.returned = self.returned.max(certain.len());
         Ok(piece.map(str::to_owned))
     }
 
-    /// The tokens without the bytes at their end, and without special tokens among these.
+    /// The tokens without the byte tokens at their end, and without special tokens between these.
     fn without_last_bytes(&self) -> &[u32] {
         if !self.falls_back_to_bytes {
             return &self.ids;
@@ -69,7 +72,7 @@ impl Detokenizer {
     }
 }
 
-/// Whether a decoder makes text of tokens that are single bytes.
+/// Whether a decoder has byte tokens.
 fn falls_back_to_bytes(decoder: Option<&TextDecoder>) -> bool {
     match decoder {
         Some(TextDecoder::Library(DecoderWrapper::ByteFallback(_))) => true,
@@ -81,8 +84,8 @@ fn falls_back_to_bytes(decoder: Option<&TextDecoder>) -> bool {
     }
 }
 
-/// Whether a decoder, as `tokenizer.json` has it, changes stretches of text that tokens were joined
-/// to: then the end of a text depends on what follows.
+/// Whether a decoder replaces text after it has joined the tokens. The end of a text then depends
+/// on later tokens.
 fn cleans_up_spaces(decoder: Option<&TextDecoder>) -> bool {
     let sequence = match decoder {
         Some(TextDecoder::Moses(_)) => return true,
@@ -102,9 +105,9 @@ fn cleans_up_spaces(decoder: Option<&TextDecoder>) -> bool {
 
 /// The text before its last two words and the space before them.
 ///
-/// Every pattern of `clean_up_tokenization` begins with a space, has at most one word behind it,
-/// and may be made by the one that joins a lone `'` to both its neighbours: `n ' t`. So no more
-/// than two words can change.
+/// Later tokens change at most two words: every pattern of `clean_up_tokenization` begins with a
+/// space and has at most one word behind it. The pattern that joins a lone `'` to both neighbours
+/// (`n ' t`) can create a match of another one.
 fn without_last_two_words(text: &str) -> &str {
     let cut = |text: &str| text.trim_end().trim_end_matches(|c: char| !c.is_whitespace()).len();
     let one = &text[..cut(text)];

@@ -1,12 +1,14 @@
-//! Text to source tokens, and generated tokens to text.
+//! Encodes texts as source tokens, and decodes generated tokens.
 
 mod charsmap;
+mod clean_up;
 mod detokenizer;
 mod moses;
 pub mod parts;
 mod pieces;
 mod pipeline;
 mod sentencepiece_normalizer;
+mod wrappers;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +18,12 @@ use std::sync::{Arc, OnceLock};
 use tokenizers::{Encoding, Token, TruncationDirection};
 
 pub use self::charsmap::CharsMap;
+pub use self::clean_up::CLEAN_UP_TOKENIZATION;
 pub use self::detokenizer::Detokenizer;
 pub use self::moses::{Language, MosesDecoder, MosesNormalizer};
-pub use self::pipeline::{Behaviour, Pipeline, TextDecoder, TextNormalizer, from_json};
+pub use self::pipeline::{EncodingOptions, Pipeline, from_json};
 pub use self::sentencepiece_normalizer::{CODE_MARK, LanguageCodes, SentencePieceNormalizer};
+pub use self::wrappers::{TextDecoder, TextNormalizer};
 use crate::bundle::{Bundle, Surplus, TARGET_TOKENIZER, TOKENIZER};
 use crate::error::{Error, Result};
 use crate::generation::{ParameterError, StopStrings};
@@ -29,48 +33,33 @@ use crate::stop_strings::{StopStringCriteria, TokenTexts};
 #[derive(Clone)]
 pub struct Tokenizer {
     pipeline: Arc<Pipeline>,
-    /// That of summaries: the same, unless the bundle has another.
+    /// The tokenizer of summaries: `pipeline`, unless the bundle has a target tokenizer.
     target: Arc<Pipeline>,
     path: PathBuf,
-    /// What each token stands for: made when stop strings are first asked for, as it takes a while.
+    /// Text of each token. It is computed at the first use of stop strings.
     texts: OnceLock<Arc<TokenTexts>>,
     source_prefix: String,
     surplus: Option<Surplus>,
-    /// Special tokens before every source.
+    /// Special tokens that precede every source.
     before: Vec<u32>,
-    /// Special tokens after every source.
+    /// Special tokens that follow every source.
     after: Vec<u32>,
-    /// Most tokens of a source, without the special ones around it.
+    /// Maximum number of source tokens, special tokens excluded.
     max_tokens: usize,
-    behaviour: Behaviour,
+    options: EncodingOptions,
 }
 
 /// A tokenized source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTokens {
-    /// Token ids, the end token included.
+    /// Token ids, special tokens included.
     pub ids: Vec<u32>,
-    /// Whether the text was longer than the model takes, and cut.
+    /// Whether the text was longer than the limit and was truncated.
     pub truncated: bool,
 }
 
-/// What `clean_up_tokenization` of transformers' tokenizers replaces, in this order.
-pub const CLEAN_UP_TOKENIZATION: [(&str, &str); 10] = [
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
-];
-
 impl Tokenizer {
-    /// Loads the tokenizer of a bundle, with the source prefix and the limits that its manifest
-    /// records.
+    /// Loads the tokenizer of a bundle, with the source prefix and the limit of its manifest.
     pub fn of(bundle: &Bundle) -> Result<Self> {
         let manifest = bundle.manifest();
         let mut tokenizer = Self::open(&bundle.path(TOKENIZER), manifest.max_source_tokens)?;
@@ -82,10 +71,10 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Loads `tokenizer.json`; sources are cut to `max_tokens`, special tokens included.
+    /// Loads `tokenizer.json`. Sources are truncated to `max_tokens`, special tokens included.
     pub fn open(path: &Path, max_tokens: usize) -> Result<Self> {
         let wrong = |problem: String| Error::Tokenizer { path: path.into(), problem };
-        let (pipeline, behaviour) = read(path)?;
+        let (pipeline, options) = read(path)?;
         let (before, after) = special_tokens_around(&pipeline).map_err(wrong)?;
         let special = before.len() + after.len();
         if max_tokens <= special {
@@ -104,33 +93,34 @@ impl Tokenizer {
             before,
             after,
             max_tokens: max_tokens - special,
-            behaviour,
+            options,
         })
     }
 
-    /// Has summaries written by the tokenizer in this file.
+    /// Sets the tokenizer of summaries to the one in this file.
     pub fn set_target(&mut self, path: &Path) -> Result<()> {
         let (target, _) = read(path)?;
         self.target = target.into();
         Ok(())
     }
 
-    /// What is put before every document, as it stands: `summarize: `.
+    /// The text that precedes every document, such as `summarize: `.
     pub fn source_prefix(&self) -> &str {
         &self.source_prefix
     }
 
-    /// Puts this before every document instead.
+    /// Sets the text that precedes every document.
     pub fn set_source_prefix(&mut self, prefix: &str) {
         prefix.clone_into(&mut self.source_prefix);
     }
 
-    /// Tokens of a document, the source prefix before it.
+    /// Tokens of the source prefix and a document.
     pub fn encode(&self, text: &str) -> Result<SourceTokens> {
         self.encode_until(text, &mut || false)
     }
 
-    /// The same, where `stop` ends the text early: a long one takes seconds.
+    /// As [`encode`](Self::encode), but reading ends early where `stop` returns true. A long text
+    /// takes seconds.
     pub(crate) fn encode_until(
         &self,
         text: &str,
@@ -138,11 +128,11 @@ impl Tokenizer {
     ) -> Result<SourceTokens> {
         let texts = [self.source_prefix.as_str(), text];
         let (pipeline, limit) = (&self.pipeline, self.max_tokens);
-        let (tokens, truncated) = self.guarded(|| match self.behaviour.truncation_side {
+        let (tokens, truncated) = self.catch_panics(|| match self.options.truncation_side {
             TruncationDirection::Right => pieces::first(pipeline, texts, limit, stop),
             TruncationDirection::Left => pieces::last(pipeline, texts, limit, stop),
         })?;
-        let ends = self.behaviour.end_token_once && tokens.last() == self.after.first();
+        let ends = self.options.end_token_once && tokens.last() == self.after.first();
         let after = if ends { &[] } else { self.after.as_slice() };
         let tokens = tokens.iter().map(|id| match self.surplus {
             Some(surplus) => surplus.apply(*id),
@@ -153,8 +143,8 @@ impl Tokenizer {
         Ok(SourceTokens { ids: ids.collect(), truncated })
     }
 
-    /// Tokens of a document of any length, the source prefix and special ones included, and
-    /// whether there are more. No more than `limit` are counted.
+    /// Number of tokens of a document of any length, with its source prefix and special tokens, and
+    /// whether there are more. Counting ends at `limit` tokens.
     pub fn count_source(
         &self,
         text: &str,
@@ -163,57 +153,58 @@ impl Tokenizer {
     ) -> Result<(usize, bool)> {
         let texts = [self.source_prefix.as_str(), text];
         let first = || pieces::first(&self.pipeline, texts, limit, stop);
-        let (tokens, more) = self.guarded(first)?;
+        let (tokens, more) = self.catch_panics(first)?;
         Ok((tokens.len() + self.before.len() + self.after.len(), more))
     }
 
-    /// Tokens of a part of a document by itself, up to `limit`: without prefix and special tokens.
+    /// Number of tokens of a part of a document, without prefix and special tokens, at most
+    /// `limit`.
     pub(crate) fn count(&self, text: &str, limit: usize) -> Result<usize> {
         Ok(self.first_tokens(&self.pipeline, text, limit)?.len())
     }
 
-    /// The token with which this text begins in a summary; none where it has no tokens.
+    /// First token of this text in the target vocabulary; none where the text has no tokens.
     pub fn first_target_token(&self, text: &str) -> Result<Option<u32>> {
         Ok(self.first_tokens(&self.target, text, 1)?.first().copied())
     }
 
     fn first_tokens(&self, pipeline: &Pipeline, text: &str, limit: usize) -> Result<Vec<u32>> {
         let first = || pieces::first(pipeline, ["", text], limit, &mut || false);
-        Ok(self.guarded(first)?.0)
+        Ok(self.catch_panics(first)?.0)
     }
 
-    /// Whether a token is a special one, which [`decode`](Self::decode) leaves out.
+    /// Whether a token is a special one, which [`decode`](Self::decode) skips.
     pub fn is_special(&self, id: u32) -> bool {
         let token = self.target.id_to_token(id);
         token.is_some_and(|token| self.target.get_added_vocabulary().is_special_token(&token))
     }
 
-    /// Tokens of a document that a source has room for, beside the source prefix.
-    pub(crate) fn room(&self) -> Result<usize> {
+    /// Maximum number of document tokens in a source, prefix and special tokens excluded.
+    pub(crate) fn max_document_tokens(&self) -> Result<usize> {
         Ok(self.max_tokens - self.count(&self.source_prefix, self.max_tokens)?)
     }
 
-    /// Whether a text that is too long loses its beginning.
+    /// Whether truncation removes the beginning of a text.
     pub(crate) fn keeps_end(&self) -> bool {
-        self.behaviour.truncation_side == TruncationDirection::Left
+        self.options.truncation_side == TruncationDirection::Left
     }
 
-    /// Text of generated tokens, special tokens left out.
+    /// Text of generated tokens, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.guarded(|| self.target.decode(ids, true))
+        self.catch_panics(|| self.target.decode(ids, true))
     }
 
-    /// Tokens it knows, added ones included.
+    /// Size of the vocabulary, added tokens included.
     pub fn vocab_size(&self) -> usize {
         self.pipeline.get_vocab_size(true)
     }
 
-    /// What finds these stop strings in generated tokens, as transformers finds them.
+    /// A criterion that finds these stop strings in generated tokens, as transformers does.
     pub fn stop_strings(&self, stop_strings: &[String]) -> Result<Arc<dyn StopStrings>> {
         let texts = match self.texts.get() {
             Some(texts) => texts,
             None => {
-                let texts = self.guarded(|| TokenTexts::new(&self.target))?;
+                let texts = self.catch_panics(|| TokenTexts::new(&self.target))?;
                 self.texts.get_or_init(|| texts.into())
             }
         };
@@ -223,9 +214,9 @@ impl Tokenizer {
         }
     }
 
-    /// Runs the library, which was written for files that it wrote itself: a panic is an error,
-    /// too.
-    fn guarded<T>(&self, run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    /// Runs code of the `tokenizers` library. A panic becomes an error: the library panics at some
+    /// files that it did not write itself.
+    fn catch_panics<T>(&self, run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
         let failed = |problem: &dyn std::fmt::Display| Error::Tokenizer {
             path: self.path.clone(),
             problem: format!("failed: {problem}"),
@@ -236,8 +227,8 @@ impl Tokenizer {
     }
 }
 
-/// A file of a tokenizer.
-fn read(path: &Path) -> Result<(Pipeline, Behaviour)> {
+/// Reads a `tokenizer.json`.
+fn read(path: &Path) -> Result<(Pipeline, EncodingOptions)> {
     let wrong = |error: &dyn std::fmt::Display| Error::Tokenizer {
         path: path.into(),
         problem: format!("cannot be read: {error}"),
@@ -248,7 +239,7 @@ fn read(path: &Path) -> Result<(Pipeline, Behaviour)> {
 
 /// The special tokens that a tokenizer puts before and after the tokens of a text.
 fn special_tokens_around(pipeline: &Pipeline) -> std::result::Result<(Vec<u32>, Vec<u32>), String> {
-    /// Stands for the text: no vocabulary reaches this id.
+    /// Placeholder for the text. No vocabulary has this id.
     const TEXT: u32 = u32::MAX;
     let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
     let whole = pipeline
@@ -267,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    /// A tokenizer of words, `</s>` after a text if `ends`, with these further fields in its file.
+    /// A tokenizer of words. `fields` replace those of its file. It adds `</s>` if `ends`.
     fn tokenizer(ends: bool, max_tokens: usize, fields: &Value) -> Result<Tokenizer> {
         let after = json!([{"Sequence": {"id": "A", "type_id": 0}},
             {"SpecialToken": {"id": "</s>", "type_id": 0}}]);
@@ -297,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_told_with_and_without_special_tokens() {
+    fn truncation_is_reported_with_and_without_special_tokens() {
         let none = tokenizer(false, 3, &json!({})).unwrap();
         assert_eq!(encode(&none, "a b c"), (vec![2, 3, 4], false));
         assert_eq!(encode(&none, "a b c d"), (vec![2, 3, 4], true));
@@ -310,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries_have_the_tokens_of_the_second_tokenizer() {
+    fn summaries_use_the_target_tokenizer() {
         let words = |vocab: Value| {
             let model = json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": vocab});
             json!({"model": model})

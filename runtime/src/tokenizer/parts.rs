@@ -1,8 +1,7 @@
-//! The parts of a tokenizer, each from what the `tokenizers` library writes in `tokenizer.json`;
-//! null is no part.
+//! Reads each part of a tokenizer from its JSON in `tokenizer.json`. A part that is null is absent.
 //!
-//! The library reads them by generic code, which a compiler translates for every crate that calls
-//! it, and for every source of JSON. It takes long: here it is done once.
+//! The library's readers are generic and take long to compile. Other crates call these functions,
+//! so that the readers are compiled once.
 //!
 //! # Errors
 //!
@@ -13,14 +12,14 @@ use serde_json::Value;
 use tokenizers::{ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
 use super::charsmap::CharsMap;
-use super::pipeline::{TextDecoder, TextNormalizer};
+use super::wrappers::{TextDecoder, TextNormalizer};
 
-/// Words to tokens.
+/// The model: it maps words to tokens.
 pub fn model(value: Value) -> Result<ModelWrapper, String> {
     read("model", value)
 }
 
-/// Text to text.
+/// The normalizer: it maps text to text.
 pub fn normalizer(value: Value) -> Result<Option<TextNormalizer>, String> {
     match value["type"].as_str() {
         Some("SentencePiece") => {
@@ -35,17 +34,17 @@ pub fn normalizer(value: Value) -> Result<Option<TextNormalizer>, String> {
     }
 }
 
-/// Text to words.
+/// The pre-tokenizer: it splits text into words.
 pub fn pre_tokenizer(value: Value) -> Result<Option<PreTokenizerWrapper>, String> {
     read("pre_tokenizer", value)
 }
 
-/// What is put around the tokens.
+/// The post-processor: it adds special tokens.
 pub fn post_processor(value: Value) -> Result<Option<PostProcessorWrapper>, String> {
     read("post_processor", value)
 }
 
-/// Tokens to text.
+/// The decoder: it maps tokens to text.
 pub fn decoder(value: Value) -> Result<Option<TextDecoder>, String> {
     match value["type"].as_str() {
         Some("Moses") => read("decoder", value).map(TextDecoder::Moses).map(Some),
@@ -60,7 +59,8 @@ fn read<T: DeserializeOwned>(part: &str, value: Value) -> Result<T, String> {
     serde_json::from_value(value).map_err(|error| format!("its {part} cannot be read: {error}"))
 }
 
-/// Checks the tables of a normalizer and of those inside it: the library panics at a damaged one.
+/// Checks the tables of a normalizer and of its nested normalizers: the library panics at a damaged
+/// one.
 fn check_charsmaps(normalizer: &Value) -> Result<(), String> {
     if normalizer["type"] == "Precompiled" {
         let Some(text) = normalizer["precompiled_charsmap"].as_str() else {

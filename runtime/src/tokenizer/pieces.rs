@@ -1,38 +1,40 @@
-//! Tokens of a text of any length, in bounded memory: the text is read piece by piece, and no
-//! further than the model reads.
+//! Tokenizes a text of any length in bounded memory. The text is read in pieces, up to the limit of
+//! the model.
 //!
-//! The `tokenizers` library keeps more than a hundred bytes for each byte of a text. A long text is
-//! therefore cut between two words, where the tokens on both sides are those of the whole: this is
-//! tried on the words around each cut. Stretches that become one token or none (blanks that are
-//! joined, characters that are all unknown) are shortened, where that changes no token. Where such
-//! a stretch goes on with the same few bytes, these are passed over and not tokenized. What has
-//! neither, a single word of many tokens, is read only as far as its first tokens are certain.
+//! The `tokenizers` library uses more than a hundred bytes of memory for each byte of a text. So a
+//! long text is cut between two words. A cut must not change a token: this is checked by tokenizing
+//! the words around it.
 //!
-//! Between two pieces the caller is asked whether to stop, as a text may take seconds.
+//! Some texts have no such cut for long. A stretch that becomes one token or none (joined spaces,
+//! unknown characters) is shortened, if that changes no token. If the stretch continues with the
+//! same few bytes, these are skipped. A single word of many tokens is read until its first tokens
+//! are certain.
+//!
+//! Before each piece, a callback of the caller says whether to stop, since a text can take seconds.
 
 use tokenizers::Result;
 
 use super::Pipeline;
 
-/// Bytes of a piece. A text no longer than this is read at once.
+/// Size of a piece in bytes. A shorter text is tokenized at once.
 const PIECE: usize = 32 << 10;
-/// Bytes on each side of a cut that decide whether it changes a token.
+/// Bytes on each side of a cut that are tokenized to check the cut.
 const CONTEXT: usize = 256;
-/// Places that are tried as cuts of one piece.
+/// Maximum number of cuts that are tried in a piece.
 const MAX_CUTS: usize = 8;
-/// Bytes at the end of a piece whose tokens may depend on what follows.
+/// Bytes at the end of a piece whose tokens may depend on the text that follows.
 const UNCERTAIN: usize = 2 << 10;
-/// Tokens at the beginning of the end of a text that may depend on what comes before.
+/// Tokens at the beginning of the tail of a text that may depend on the text before it.
 const UNCERTAIN_TOKENS: usize = 256;
-/// Bytes that stay of each end of a stretch that becomes one token or none.
+/// Bytes that are kept at each end of a shortened stretch.
 const STRETCH_END: usize = 1 << 10;
-/// Bytes that are looked for over and over at the end of a stretch.
+/// Maximum length in bytes of a unit that a stretch repeats.
 const LONGEST_PERIOD: usize = 64;
 
-/// Whether to read no further.
+/// Callback that returns true to end reading.
 pub(super) type Stop<'a> = &'a mut dyn FnMut() -> bool;
 
-/// The first `limit` tokens of the joined `texts`, and whether there are more.
+/// The first `limit` tokens of the concatenated `texts`, and whether there are more.
 pub(super) fn first(
     pipeline: &Pipeline,
     texts: [&str; 2],
@@ -51,10 +53,10 @@ pub(super) fn first(
     Ok((ids, pieces.is_stopped()))
 }
 
-/// The last `limit` tokens of the joined `texts`, and whether there are more.
+/// The last `limit` tokens of the concatenated `texts`, and whether there are more.
 ///
-/// The end of the text is read alone where it has enough tokens. A single word or a run of blanks
-/// that is longer than that is cut at any character, and tokens behind the cut are left out.
+/// Only the tail of the text is read, if it has enough tokens. If the tail begins in a long word or
+/// run of spaces, it is cut at any character, and the first tokens behind the cut are dropped.
 pub(super) fn last(
     pipeline: &Pipeline,
     texts: [&str; 2],
@@ -70,7 +72,7 @@ pub(super) fn last(
         let start = start + cut(pipeline, region)?.unwrap_or(0);
         let (mut ids, more) = last_of(pipeline, ["", &text[start..]], wanted, stop)?;
         if more {
-            // Fewer tokens than that were read where the caller stopped.
+            // There may be fewer tokens, if the caller stopped.
             return Ok((ids.split_off(UNCERTAIN_TOKENS.min(ids.len())), true));
         }
         tail = tail.saturating_mul(4);
@@ -78,7 +80,7 @@ pub(super) fn last(
     last_of(pipeline, texts, limit, stop)
 }
 
-/// The last `limit` tokens, all of the text being read.
+/// The last `limit` tokens. The whole text is read.
 fn last_of(
     pipeline: &Pipeline,
     texts: [&str; 2],
@@ -97,14 +99,15 @@ fn last_of(
     Ok((ids, more || pieces.is_stopped()))
 }
 
-/// A text that is read piece by piece.
+/// A text that is read in pieces.
 struct Pieces<'a, 's> {
     pipeline: &'a Pipeline,
     stop: Stop<'s>,
-    /// What was taken from `rest` and has no tokens yet.
+    /// Text that was taken from `rest` and is not yet tokenized.
     pending: String,
+    /// Text that was not yet read.
     rest: [&'a str; 2],
-    /// Bytes of the next piece.
+    /// Size of the next piece in bytes.
     size: usize,
     done: bool,
 }
@@ -114,13 +117,13 @@ impl<'a, 's> Pieces<'a, 's> {
         Self { pipeline, stop, pending: String::new(), rest, size: PIECE, done: false }
     }
 
-    /// Whether the caller ended the text before its end.
+    /// Whether the caller ended reading before the end of the text.
     fn is_stopped(&self) -> bool {
         !self.done
     }
 
-    /// Tokens of the next piece; none at the end, or where the caller stops. Where no more than
-    /// `wanted` tokens are wanted, more than that end the text: the last of them are not certain.
+    /// Tokens of the next piece; none at the end of the text, or if the caller stops. Reading ends
+    /// with a piece of more than `wanted` tokens. The tokens beyond `wanted` are then uncertain.
     fn next(&mut self, wanted: usize) -> Result<Option<Vec<u32>>> {
         while !self.done && !(self.stop)() {
             self.fill();
@@ -147,7 +150,7 @@ impl<'a, 's> Pieces<'a, 's> {
             {
                 self.pending = shorter;
                 if ends_in_stretch {
-                    self.pass_over_repetition();
+                    self.skip_repetition();
                 }
             } else {
                 self.size = self.pending.len().saturating_mul(2);
@@ -156,11 +159,11 @@ impl<'a, 's> Pieces<'a, 's> {
         Ok(None)
     }
 
-    /// Takes from the rest until there is a piece.
+    /// Moves text from `rest` to `pending` until it has the size of a piece.
     fn fill(&mut self) {
         for text in &mut self.rest {
-            let room = self.size.saturating_sub(self.pending.len());
-            let (taken, left) = text.split_at(text.floor_char_boundary(room));
+            let missing = self.size.saturating_sub(self.pending.len());
+            let (taken, left) = text.split_at(text.floor_char_boundary(missing));
             self.pending.push_str(taken);
             *text = left;
             if !left.is_empty() {
@@ -169,9 +172,9 @@ impl<'a, 's> Pieces<'a, 's> {
         }
     }
 
-    /// Passes over the bytes with which the stretch at the end goes on as it was: all but the last
-    /// of them, so that what follows still meets its end.
-    fn pass_over_repetition(&mut self) {
+    /// Skips the bytes of `rest` that repeat the stretch at the end of `pending`. The last ones
+    /// stay, so that the text behind them still follows such a stretch.
+    fn skip_repetition(&mut self) {
         let Some(text) = self.rest.iter_mut().find(|text| !text.is_empty()) else { return };
         let end = &self.pending.as_bytes()[self.pending.len() - STRETCH_END..];
         let repeats = |period: &usize| end[*period..] == end[..STRETCH_END - period];
@@ -179,7 +182,7 @@ impl<'a, 's> Pieces<'a, 's> {
         let unit = &end[STRETCH_END - period..];
         let same = text.bytes().zip(unit.iter().cycle()).take_while(|(a, b)| a == *b).count();
         let surplus = same.saturating_sub(STRETCH_END);
-        // Whole units: the text goes on where a character begins.
+        // Whole units are skipped, so that the rest begins with a character.
         *text = &text[surplus - surplus % period..];
     }
 }
@@ -188,7 +191,7 @@ fn encode(pipeline: &Pipeline, text: &str) -> Result<Vec<u32>> {
     Ok(pipeline.encode_fast(text, false)?.get_ids().into())
 }
 
-/// A place before a blank in the second half of the text, where it can be cut and changes no token.
+/// Offset before a space in the second half of the text, where a cut changes no token.
 fn cut(pipeline: &Pipeline, text: &str) -> Result<Option<usize>> {
     let half = text.len() / 2;
     let end = text.len().saturating_sub(CONTEXT);
@@ -203,7 +206,7 @@ fn cut(pipeline: &Pipeline, text: &str) -> Result<Option<usize>> {
             tried += 1;
             let cut = at + character.len_utf8();
             let left = &text[text.floor_char_boundary(cut - CONTEXT.min(cut))..cut];
-            // The word behind the blanks, too, decides what the last one before them is.
+            // The last token before the spaces may depend on the word behind them.
             let next = text.len() - text[cut..].trim_start().len();
             if next == text.len() {
                 blank_follows = false;
@@ -221,8 +224,8 @@ fn cut(pipeline: &Pipeline, text: &str) -> Result<Option<usize>> {
     Ok(None)
 }
 
-/// The text with only the ends of each long stretch in which no token begins or ends, and whether
-/// it ends in such a stretch.
+/// The text with shortened stretches, and whether it ends in one. A stretch is a long part of the
+/// text in which no token begins or ends. Both of its ends are kept.
 fn without_stretches(text: &str, offsets: &[(usize, usize)]) -> (String, bool) {
     let mut borders: Vec<usize> = offsets
         .iter()
@@ -258,7 +261,7 @@ mod tests {
     use super::super::from_json;
     use super::*;
 
-    /// Tokenizers that treat blanks and unknown characters in different ways.
+    /// Tokenizers that treat spaces and unknown characters differently.
     fn pipelines() -> Vec<(&'static str, Pipeline)> {
         let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always",
             "split": true});
@@ -294,8 +297,8 @@ mod tests {
             .enumerate()
             .map(|(id, character)| (character.to_string(), json!(id)))
             .collect();
-        for (place, merged) in ["or", "Ġw", "aa", "aaaa", "ĠĠ", "ĠĠĠĠ"].iter().enumerate() {
-            vocab.insert((*merged).to_owned(), json!(256 + place));
+        for (index, merged) in ["or", "Ġw", "aa", "aaaa", "ĠĠ", "ĠĠĠĠ"].iter().enumerate() {
+            vocab.insert((*merged).to_owned(), json!(256 + index));
         }
         let bpe = json!({"type": "BPE", "vocab": vocab, "merges": [["o", "r"], ["Ġ", "w"],
             ["a", "a"], ["aa", "aa"], ["Ġ", "Ġ"], ["ĠĠ", "ĠĠ"]]});
@@ -341,7 +344,7 @@ mod tests {
         .into()
     }
 
-    /// Long texts of every kind.
+    /// Long texts with their names.
     fn texts() -> Vec<(&'static str, String)> {
         let random = random_words();
         vec![
@@ -359,25 +362,21 @@ mod tests {
         ]
     }
 
-    /// Words and blanks in an order without a period.
+    /// Words and spaces in random order.
     fn random_words() -> String {
         let parts = ["word", "wad", ".", " ", "  ", "\n", "aaaa", "🙂", "<mask>", "é", " w", "\t"];
         random(&parts, 25_000)
     }
 
-    /// So many of these parts, in an order without a period.
+    /// `count` parts in random order.
     fn random(parts: &[&str], count: usize) -> String {
-        let mut state = 1_u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            parts[(state >> 33) as usize % parts.len()]
-        };
-        (0..count).map(|_| next()).collect()
+        let mut random = fastrand::Rng::with_seed(1);
+        (0..count).map(|_| parts[random.usize(..parts.len())]).collect()
     }
 
     #[test]
     fn pieces_have_the_tokens_of_the_whole() {
-        // Side by side: no other test of this crate takes as long.
+        // In threads: this is the slowest test of the crate.
         let check = |name: &str, pipeline: &Pipeline| {
             for (kind, text) in texts() {
                 let whole = encode(pipeline, &format!("sum: {text}")).unwrap();
@@ -391,7 +390,7 @@ mod tests {
                     let (ids, more) =
                         last(pipeline, ["sum: ", &text], limit, &mut || false).unwrap();
                     let label = format!("{name}, {kind}, last {limit}: {} of {}", ids.len(), kept);
-                    // Where blanks are tokens, a run of them is cut anywhere, as a word is.
+                    // BART has tokens of spaces. A long run of spaces is cut like a long word.
                     let exact = (name, kind) != ("BART", "blanks");
                     assert!(!exact || ids == whole[whole.len() - kept..], "{label}");
                     assert_eq!(ids.len(), kept, "{label}");
@@ -408,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_needed() {
+    fn reading_ends_once_there_are_enough_tokens() {
         let (_, pipeline) = pipelines().swap_remove(0);
         for text in ["word ".repeat(400_000), "aord".repeat(500_000)] {
             let mut stop = || false;
@@ -419,7 +418,7 @@ mod tests {
             }
             assert!(pieces.rest[1].len() > text.len() - 3 * PIECE);
         }
-        // What becomes few tokens is read to the end, in little memory.
+        // A text of few tokens is read to its end, in bounded memory.
         for text in [" ".repeat(2_000_000), "🙂".repeat(500_000)] {
             let mut stop = || false;
             let mut pieces = Pieces::new(&pipeline, ["a", &text], &mut stop);
@@ -431,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_in_a_stretch_is_passed_over() {
+    fn repetition_in_a_stretch_is_skipped() {
         let (_, pipeline) = pipelines().swap_remove(0);
         for unit in [" ", "\n \t", "🙂", "🙂🙃"] {
             let mut asked = 0;
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_stops_where_nobody_waits() {
+    fn the_caller_can_stop_reading() {
         for (name, pipeline) in pipelines() {
             for text in [random_words().repeat(10), random(&["🙂", "🙃"], 300_000)] {
                 let mut left = 3;

@@ -1,27 +1,24 @@
-//! Reading `tokenizer.json`: the parts of the `tokenizers` library, checked before they are
-//! trusted, SentencePiece's normalizer, and the rules of Moses, which the library has not.
+//! Reading `tokenizer.json` into a [`Pipeline`]. Its parts are checked before they are used.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
 use tokenizers::models::wordlevel::WordLevel;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::{
-    AddedToken, Decoder, DecoderWrapper, ModelWrapper, NormalizedString, Normalizer,
-    NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
+    AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl,
     TruncationDirection,
 };
 
-use super::moses::{MosesDecoder, MosesNormalizer};
 use super::parts;
-use super::sentencepiece_normalizer::SentencePieceNormalizer;
+use super::wrappers::{TextDecoder, TextNormalizer};
 
-/// A tokenizer of the `tokenizers` library that knows SentencePiece's normalizer and Moses' rules,
-/// too.
+/// A tokenizer of the `tokenizers` library. It also has SentencePiece's normalizer, and Moses'
+/// normalizer and decoder.
 pub type Pipeline = TokenizerImpl<
     ModelWrapper,
     TextNormalizer,
@@ -30,49 +27,8 @@ pub type Pipeline = TokenizerImpl<
     TextDecoder,
 >;
 
-/// A normalizer: text to text.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum TextNormalizer {
-    /// SentencePiece's own.
-    SentencePiece(SentencePieceNormalizer),
-    /// Moses' words.
-    Moses(MosesNormalizer),
-    /// One of the `tokenizers` library.
-    Library(NormalizerWrapper),
-}
-
-impl Normalizer for TextNormalizer {
-    fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
-        match self {
-            Self::SentencePiece(normalizer) => normalizer.normalize(text),
-            Self::Moses(normalizer) => normalizer.normalize(text),
-            Self::Library(normalizer) => normalizer.normalize(text),
-        }
-    }
-}
-
-/// A decoder: tokens to text.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum TextDecoder {
-    /// Moses' text of words.
-    Moses(MosesDecoder),
-    /// One of the `tokenizers` library.
-    Library(DecoderWrapper),
-}
-
-impl Decoder for TextDecoder {
-    fn decode_chain(&self, tokens: Vec<String>) -> tokenizers::Result<Vec<String>> {
-        match self {
-            Self::Moses(decoder) => decoder.decode_chain(tokens),
-            Self::Library(decoder) => decoder.decode_chain(tokens),
-        }
-    }
-}
-
-/// What a `tokenizer.json` holds. Padding is not read: sources are padded for the model, not for
-/// the training run that saved the file.
+/// The fields of `tokenizer.json`. The padding is not read: the runtime pads sources as the model
+/// needs it.
 #[derive(Deserialize)]
 struct File {
     version: Option<String>,
@@ -87,35 +43,36 @@ struct File {
     post_processor: Value,
     #[serde(default)]
     decoder: Value,
-    model: Kind,
-    /// Whether special tokens in a text are read as text. The library has this switch and does not
-    /// write it.
+    model: Model,
+    /// Whether special tokens in a text are read as text. The library has this setting and does not
+    /// save it.
     #[serde(default)]
     split_special_tokens: bool,
-    /// Whether a text that ends in the end token gets no other one.
+    /// Whether no end token is added to a text that ends in one.
     #[serde(default)]
     end_token_once: bool,
 }
 
+/// The type of the model. [`read_model`] reads the rest.
 #[derive(Deserialize)]
-struct Kind {
+struct Model {
     #[serde(rename = "type")]
     kind: Option<String>,
 }
 
-/// Which end of a text is cut off; the length that is kept is the model's.
+/// The truncation of the file. Its length is not read: the bundle's manifest has the limit.
 #[derive(Deserialize)]
 struct Truncation {
     #[serde(default)]
     direction: TruncationDirection,
 }
 
-/// What a `tokenizer.json` says beside the tokenizer.
+/// Settings of `tokenizer.json` that a [`Pipeline`] does not hold.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Behaviour {
-    /// The side on which a text is cut.
+pub struct EncodingOptions {
+    /// The side on which a long text is truncated.
     pub truncation_side: TruncationDirection,
-    /// Whether a text that ends in the end token gets no other one.
+    /// Whether no end token is added to a text that ends in one.
     pub end_token_once: bool,
 }
 
@@ -123,14 +80,15 @@ pub struct Behaviour {
 ///
 /// # Errors
 ///
-/// The text is no tokenizer, or one that contradicts itself. The sentence says what is wrong.
-pub fn from_json(text: &str) -> Result<(Pipeline, Behaviour), String> {
-    // The library was written for files that it wrote itself.
+/// A sentence that says what is wrong, where the text is not a tokenizer or its parts contradict
+/// each other.
+pub fn from_json(text: &str) -> Result<(Pipeline, EncodingOptions), String> {
+    // The library panics at some files that it did not write itself.
     catch_unwind(AssertUnwindSafe(|| read(text)))
         .unwrap_or_else(|_| Err("its parts contradict each other".into()))
 }
 
-fn read(text: &str) -> Result<(Pipeline, Behaviour), String> {
+fn read(text: &str) -> Result<(Pipeline, EncodingOptions), String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if let Some(version) = file.version.filter(|version| version != "1.0") {
         return Err(format!("its version is '{version}', and must be 1.0"));
@@ -146,17 +104,17 @@ fn read(text: &str) -> Result<(Pipeline, Behaviour), String> {
         .map_err(|error| error.to_string())?;
     pipeline.set_encode_special_tokens(file.split_special_tokens);
     let direction = file.truncation.map(|truncation| truncation.direction);
-    let behaviour = Behaviour {
+    let options = EncodingOptions {
         truncation_side: direction.unwrap_or_default(),
         end_token_once: file.end_token_once,
     };
-    Ok((pipeline, behaviour))
+    Ok((pipeline, options))
 }
 
-/// Reads a vocabulary straight into the model that it says it is for.
+/// Reads the model directly as the type that the file names.
 ///
-/// The library makes trees of values of the whole vocabulary before it looks at the model's `type`,
-/// which takes nearly twice as long for 100,000 words.
+/// The library first reads the vocabulary into a JSON value and then looks at the model's `type`.
+/// That takes nearly twice as long for 100,000 words.
 fn read_model(text: &str, kind: Option<&str>) -> serde_json::Result<ModelWrapper> {
     #[derive(Deserialize)]
     struct File<M> {
@@ -175,7 +133,7 @@ fn read_model(text: &str, kind: Option<&str>) -> serde_json::Result<ModelWrapper
         Some("BPE") => read_as::<BPE>(text),
         Some("WordPiece") => read_as::<WordPiece>(text),
         Some("WordLevel") => read_as::<WordLevel>(text),
-        // Files of old versions name no type.
+        // Files of old versions of the library have no type.
         _ => read_as::<ModelWrapper>(text),
     }
 }
@@ -204,7 +162,8 @@ mod tests {
     fn every_type_of_model_is_read_as_the_library_reads_it() {
         let vocab = json!({"<unk>": 0, "a": 1, "b": 2, "ab": 3});
         for model in [
-            json!({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.25], ["ab", -0.1]]}),
+            json!({"type": "Unigram", "unk_id": 0,
+                "vocab": [["<unk>", 0.0], ["a", -1.25], ["ab", -0.1]]}),
             json!({"type": "BPE", "unk_token": "<unk>", "vocab": vocab, "merges": [["a", "b"]]}),
             json!({"type": "WordPiece", "unk_token": "<unk>", "continuing_subword_prefix": "##",
                 "max_input_chars_per_word": 100, "vocab": vocab}),
@@ -225,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tokenizer_is_an_error() {
+    fn broken_tokenizers_are_errors() {
         let words = json!({"type": "WordLevel", "unk_token": "<unk>", "vocab": {"<unk>": 0}});
         let wrong_model = json!({"type": "WordLevel", "vocab": 7});
         // A table that ends too early, and one whose array points outside itself.

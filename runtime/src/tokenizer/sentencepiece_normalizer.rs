@@ -1,10 +1,9 @@
-//! SentencePiece's own normalization, for the tokenizers that run SentencePiece itself (Marian,
+//! SentencePiece's normalization, for the tokenizers that use SentencePiece itself (Marian,
 //! M2M-100, PLBART, BARTpho).
 //!
-//! It implements `Normalizer::Normalize` of SentencePiece's `src/normalizer.cc`. The `tokenizers`
-//! library has a normalizer for the same table, `Precompiled`. It looks at graphemes and takes the
-//! shortest entry that it finds. SentencePiece takes the longest one that begins the rest of the
-//! text.
+//! This module implements `Normalizer::Normalize` of SentencePiece's `src/normalizer.cc`. The
+//! `tokenizers` library has the normalizer `Precompiled` for the same table. `Precompiled` looks up
+//! graphemes and takes the shortest match. SentencePiece takes the longest match at each position.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,25 +11,25 @@ use tokenizers::{NormalizedString, Normalizer};
 
 use super::charsmap::CharsMap;
 
-/// A space in SentencePiece's pieces.
+/// SentencePiece's character for a space.
 const SPACE: char = '▁';
-/// Stands before a language code that was found where codes count. No text has this noncharacter,
-/// so the same characters elsewhere are not a code.
+/// Precedes a language code at the beginning of a normalized text. No text has this noncharacter,
+/// so the same characters elsewhere are not taken for a code.
 pub const CODE_MARK: char = '\u{fdd0}';
 
 /// The normalizer of a SentencePiece model, `NormalizerSpec` in `src/sentencepiece_model.proto`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "SentencePiece")]
 pub struct SentencePieceNormalizer {
-    /// The table of replacements; none where the model changes no character.
+    /// The table of replacements; none where the model replaces no character.
     #[serde(default, serialize_with = "to_base64", deserialize_with = "from_base64")]
     pub precompiled_charsmap: Option<CharsMap>,
-    /// Whether a space is put before the text.
+    /// Whether a space is added before the text.
     pub add_dummy_prefix: bool,
-    /// Whether runs of spaces become one, and those at the ends none.
+    /// Whether runs of spaces are joined, and spaces at both ends removed.
     pub remove_extra_whitespaces: bool,
-    /// Language codes (`>>fra<<`) that count at the beginning of a text. Another code there becomes
-    /// the unknown token. Absent where the tokenizer knows no codes.
+    /// Language codes (`>>fra<<`) that may begin a text. An unknown code there becomes the unknown
+    /// token. Absent where the tokenizer has no codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language_codes: Option<LanguageCodes>,
 }
@@ -39,15 +38,15 @@ pub struct SentencePieceNormalizer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LanguageCodes {
-    /// Codes that the vocabulary has.
+    /// Codes in the vocabulary.
     pub known: Vec<String>,
-    /// What any other becomes.
+    /// Replacement of any other code.
     pub unknown: String,
 }
 
 impl LanguageCodes {
-    /// The code at the beginning of a text as it is normalized, and the code's length in bytes.
-    fn at_the_beginning<'a>(&'a self, text: &'a str) -> Option<(String, usize)> {
+    /// The normalized code at the beginning of a text, and the code's length in the text in bytes.
+    fn prefix_of<'a>(&'a self, text: &'a str) -> Option<(String, usize)> {
         let end = text.strip_prefix(">>")?.find("<<")? + ">><<".len();
         let code = &text[..end];
         let known = self.known.iter().any(|known| known == code);
@@ -59,9 +58,9 @@ impl LanguageCodes {
     }
 }
 
-/// A normalized text, and for each of its characters how many of the original it adds or removes.
-/// [`NormalizedString::transform`] wants them so: 1 for an added character, 0 for a replaced one,
-/// less for one that stands for several.
+/// A normalized text, in the format of [`NormalizedString::transform`]. Each character has a
+/// number: 1 for an added character and 0 for a replaced one, less 1 for each character of the
+/// original that is removed behind it.
 #[derive(Default)]
 struct Output {
     characters: Vec<(char, isize)>,
@@ -70,7 +69,7 @@ struct Output {
 }
 
 impl Output {
-    /// Puts `new` in the place of `old` characters of the original.
+    /// Replaces the next `old` characters of the original by `new`.
     fn replace(&mut self, mut old: usize, new: impl Iterator<Item = char>) {
         for character in new {
             let change = isize::from(old == 0);
@@ -87,7 +86,7 @@ impl Output {
         }
     }
 
-    /// Takes spaces from the end.
+    /// Removes spaces from the end.
     fn trim_end(&mut self) {
         while let Some(&(SPACE, change)) = self.characters.last() {
             self.characters.pop();
@@ -97,8 +96,8 @@ impl Output {
 }
 
 impl SentencePieceNormalizer {
-    /// The longest beginning of `text` that the table replaces, or its first character: what it
-    /// becomes, and its length in bytes.
+    /// The replacement of the longest prefix of `text` in the table, and the prefix's length in
+    /// bytes. Without a match, the first character stays as it is.
     fn normalize_prefix<'a>(&'a self, text: &'a str) -> (&'a str, usize) {
         let charsmap = self.precompiled_charsmap.as_ref();
         if let Some((replacement, length)) = charsmap.and_then(|map| map.longest_prefix(text)) {
@@ -112,7 +111,7 @@ impl SentencePieceNormalizer {
         let mut output = Output::default();
         let mut rest = text;
         if let Some(codes) = &self.language_codes
-            && let Some((code, length)) = codes.at_the_beginning(rest)
+            && let Some((code, length)) = codes.prefix_of(rest)
         {
             output.replace(rest[..length].chars().count(), code.chars());
             rest = &rest[length..];

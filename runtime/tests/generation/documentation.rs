@@ -1,4 +1,4 @@
-//! `docs/parameters.md` names every parameter, each where it belongs.
+//! `docs/parameters.md` lists every parameter in its section.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Any JSON as parameters gives an answer or one clear sentence: no panic, no endless loop, bounded
-//! memory.
+//! Any JSON as parameters gives a result or a short error, without panic or endless loop and in
+//! bounded memory.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -50,14 +50,16 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Values that are allowed, or nearly, so that searches are reached as well as refusals.
+/// Values that are allowed or almost allowed, so that both searches and errors are reached.
 fn likely() -> impl Strategy<Value = (String, Value)> {
     let choices = json!({
         "num_beams": [1, 2, 3, 4, 6, 8, 64, 256, 257],
         "num_return_sequences": [1, 2, 3, 4, 256],
         "num_beam_groups": [1, 2, 3, 4, 256],
         "diversity_penalty": [0.0, 0.5, 20.0, 1e300, -1.0],
-        "force_words_ids": [[[5]], [[5, 6], [[7], [8, 9]]], [[[7, 8], [7, 9, 4], [3]], [1]], [[24]], [[[]]]],
+        "force_words_ids": [
+            [[5]], [[5, 6], [[7], [8, 9]]], [[[7, 8], [7, 9, 4], [3]], [1]], [[24]], [[[]]],
+        ],
         "constraints": [
             [{"PhrasalConstraint": [5, 0, 1]}], [{"DisjunctiveConstraint": [[5, 6], [5, 7], [4]]}],
             [{"PhrasalConstraint": [[5]]}], [{"Phrasal": [5]}],
@@ -82,7 +84,9 @@ fn likely() -> impl Strategy<Value = (String, Value)> {
         "typical_p": [0.2, 0.9, 1.0],
         "eos_token_id": [[], 1, [1, 2, 3], [23, 23], 24, -1, [1, 24, -3]],
         "pad_token_id": [0, 1, 5, -1, 24],
-        "suppress_tokens": [[], [1], [-1, 24], (0..24).collect::<Vec<u32>>(), (1..24).collect::<Vec<u32>>()],
+        "suppress_tokens": [
+            [], [1], [-1, 24], (0..24).collect::<Vec<u32>>(), (1..24).collect::<Vec<u32>>(),
+        ],
         "forced_bos_token_id": [0, 1, 23],
         "forced_eos_token_id": [1, [1, 2], 23],
         "exponential_decay_length_penalty": [[0, 1.5], [u64::MAX, 0.5], [3, -2.0]],
@@ -116,7 +120,7 @@ fn any_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a number set in code may be, and JSON cannot.
+/// A number that code can set and JSON cannot.
 fn wild() -> impl Strategy<Value = (usize, f64)> {
     let numbers = [f64::NAN, f64::INFINITY, -f64::INFINITY, -0.0, f64::MIN_POSITIVE, f64::MAX];
     (0_usize..14, prop::sample::select(numbers.to_vec()))
@@ -153,7 +157,7 @@ fn set(parameters: &mut GenerationParameters, (which, number): (usize, f64)) {
     }
 }
 
-/// What a caller asks of a model.
+/// The parameters of a caller and the defaults of a model.
 #[derive(Debug, Clone)]
 struct Case {
     parameters: Map<String, Value>,
@@ -165,12 +169,12 @@ struct Case {
 fn case() -> impl Strategy<Value = Case> {
     let pair = || prop_oneof![5 => likely(), 1 => (any_name(), value())];
     let pairs =
-        |most| prop::collection::vec(pair(), 0..most).prop_map(|pairs| pairs.into_iter().collect());
+        |end| prop::collection::vec(pair(), 0..end).prop_map(|pairs| pairs.into_iter().collect());
     (pairs(6), prop::option::weighted(0.1, wild()), pairs(2))
         .prop_map(|(parameters, wild, defaults)| Case { parameters, wild, defaults })
 }
 
-/// How a case ended: an answer, or an error of the parameters or of the search.
+/// The end of a case: a result, an error of the parameters, or an error of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     Answer,
@@ -220,15 +224,15 @@ fn check(case: &Case) -> End {
     }
 }
 
-/// Runs as long as `EPITOME_FUZZ_SECONDS` says (1 second if it says nothing), from
-/// `EPITOME_FUZZ_SEED` on.
+/// Runs for `EPITOME_FUZZ_SECONDS` (default 1), with the seed `EPITOME_FUZZ_SEED` (default 0).
 ///
 /// ```text
-/// EPITOME_FUZZ_SECONDS=600 cargo test -p epitome-runtime --test generation fuzz::any -- --nocapture
+/// EPITOME_FUZZ_SECONDS=600 cargo test -p epitome-runtime --test generation fuzz::any \
+///     -- --nocapture
 /// ```
 #[test]
 fn any_parameters_give_an_answer_or_a_clear_error() {
-    /// No case takes a tenth of this, on a machine that has little else to do.
+    /// Maximum time of a case. No case takes a tenth of it on an idle machine.
     const LONGEST: Duration = Duration::from_secs(30);
     let option = |name, default: u64| match std::env::var(name) {
         Ok(value) => value.parse().expect("a whole number"),
@@ -265,16 +269,32 @@ fn any_parameters_give_an_answer_or_a_clear_error() {
 fn extreme_values_that_are_allowed_end() {
     for parameters in [
         json!({"num_beams": 4, "length_penalty": 1e300}),
-        json!({"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1e300, "length_penalty": 1e300}),
+        json!({
+            "num_beams": 4,
+            "num_beam_groups": 2,
+            "diversity_penalty": 1e300,
+            "length_penalty": 1e300,
+        }),
         json!({"num_beams": 256, "num_beam_groups": 128, "diversity_penalty": 1e-300}),
-        json!({"num_beams": 256, "force_words_ids": vec![[3, 4, 5, 6]; 64], "length_penalty": -1e300}),
-        json!({"num_beams": 2, "force_words_ids": [(0..24).map(|token| [token]).collect::<Vec<_>>()]}),
+        json!({
+            "num_beams": 256,
+            "force_words_ids": vec![[3, 4, 5, 6]; 64],
+            "length_penalty": -1e300,
+        }),
+        json!({
+            "num_beams": 2,
+            "force_words_ids": [(0..24).map(|token| [token]).collect::<Vec<_>>()],
+        }),
         json!({"num_beams": 4, "length_penalty": -1e300}),
         json!({"num_beams": 4, "length_penalty": -1000.0, "forced_bos_token_id": 3}),
         json!({"num_beams": 256, "num_return_sequences": 256}),
         json!({"num_beams": 4, "suppress_tokens": (0..24).collect::<Vec<u32>>()}),
         json!({"do_sample": true, "suppress_tokens": (0..24).collect::<Vec<u32>>()}),
-        json!({"do_sample": true, "num_beams": 3, "suppress_tokens": (0..24).collect::<Vec<u32>>()}),
+        json!({
+            "do_sample": true,
+            "num_beams": 3,
+            "suppress_tokens": (0..24).collect::<Vec<u32>>(),
+        }),
         json!({"do_sample": true, "temperature": 1e-300}),
         json!({"do_sample": true, "temperature": 1e300, "top_k": 0}),
         json!({"repetition_penalty": 1e-300}),

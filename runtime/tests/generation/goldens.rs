@@ -1,5 +1,5 @@
-//! What transformers' `generate` returns over the same table, for hundreds of drawings of all
-//! parameters.
+//! Compares with transformers' `generate` over the same table, for hundreds of random drawings of
+//! all parameters.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::batches::StopAt;
 use crate::table::{TableModel, as_sources};
 
-/// Scores are sums of some dozens of f32 log-probabilities.
+/// Tolerance for sums of some dozens of f32 log-probabilities.
 const TOLERANCE: f64 = 1e-4;
 
 fn object(value: &Value) -> &Map<String, Value> {
@@ -23,7 +23,7 @@ fn ids(value: &Value) -> Vec<Vec<u32>> {
     serde_json::from_value(value.clone()).expect("lists of token ids")
 }
 
-/// `None` stands for what is not finite, which JSON cannot hold.
+/// `None` stands for a number that is not finite, which JSON cannot hold.
 fn close(ours: f32, reference: Option<f64>) -> bool {
     match reference {
         Some(reference) => {
@@ -33,7 +33,7 @@ fn close(ours: f32, reference: Option<f64>) -> bool {
     }
 }
 
-/// Says how a result departs from the reference, if it does.
+/// The difference between a result and the reference, if there is one.
 fn departure(ours: &Generated, reference: &Value) -> Option<String> {
     let sequences: Vec<_> = ours.sequences.iter().map(|one| one.token_ids.clone()).collect();
     if sequences != ids(&reference["o"]) {
@@ -59,9 +59,9 @@ fn departure(ours: &Generated, reference: &Value) -> Option<String> {
     None
 }
 
-/// The configuration of a drawing. One who asks for more than the greatest length at least is
-/// refused, where transformers only warns; from a model's defaults it is taken, and then what
-/// transformers does must follow.
+/// The configuration of a drawing. A caller's minimum length above the maximum length is an error
+/// here, and a warning in transformers. It is then read as a model's default, which is no error,
+/// and gives the result of transformers.
 fn resolve(
     defaults: &Map<String, Value>,
     drawn: &Map<String, Value>,
@@ -80,7 +80,7 @@ fn resolve(
     }
 }
 
-/// Whether the scores of the tokens, where there are any, add up to those of the sequences.
+/// Whether the token scores, if there are any, add up to the scores of the sequences.
 fn add_up(ours: &Generated, parameters: &Value) -> bool {
     let penalty = parameters["length_penalty"].as_f64().unwrap_or(1.0);
     ours.sequences.iter().all(|one| {
@@ -93,7 +93,7 @@ fn add_up(ours: &Generated, parameters: &Value) -> bool {
     })
 }
 
-/// Compares every drawing of a file, and returns how many there are.
+/// Compares every drawing of a file, and returns their number.
 fn compare(file: &str) -> usize {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/goldens").join(file);
     let text = std::fs::read_to_string(path).expect("the goldens are in the repository");

@@ -1,4 +1,4 @@
-//! Generation over a model that is a hash: no ONNX Runtime, no weights, every search.
+//! Generation with every search over a hash function as model, without ONNX Runtime and weights.
 
 mod batches;
 mod documentation;

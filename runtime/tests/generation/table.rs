@@ -29,11 +29,11 @@ fn row(source: &[u32], history: &[u32], logits: &mut [f32]) {
     }
 }
 
-/// The decoder, which keeps each row's history as a real one keeps its cache, and checks what it is
-/// asked.
+/// A decoder over the table. It keeps the history of each row, as a real decoder keeps its cache,
+/// and checks its input.
 pub(crate) struct TableModel {
     vocab_size: usize,
-    /// Documents by number; those that left are none.
+    /// Documents by number; `None` for each that left.
     documents: Vec<Option<Document>>,
     logits: Vec<f32>,
     pub(crate) steps: usize,
@@ -53,14 +53,14 @@ impl TableModel {
         model
     }
 
-    /// A document joins with so many rows.
+    /// Adds a document with `rows` rows.
     fn join(&mut self, source: &[u32], rows: usize) {
         let document = Document { source: source.to_vec(), histories: vec![Vec::new(); rows] };
         self.documents.push(Some(document));
     }
 }
 
-/// What a search is told of these sources.
+/// The sources of a search.
 pub(crate) fn as_sources(sources: &[Vec<u32>]) -> Vec<Source> {
     sources.iter().map(|source| Source::new(source)).collect()
 }

@@ -1,4 +1,4 @@
-//! What an endpoint runs on, and what production asks for.
+//! The flags of an endpoint's instances, and of its operation in production.
 
 use clap::Args;
 use epitome_aws::deployment::{AsyncOutput, DataCapture, Hosting, Rollout};
@@ -16,10 +16,10 @@ pub(super) struct HostingFlags {
         conflicts_with = "serverless"
     )]
     pub(super) instance_type: String,
-    /// How many
+    /// Number of instances
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "serverless")]
     instance_count: u32,
-    /// No instances: memory for each request as it comes
+    /// Make a serverless endpoint, which has no instances
     #[arg(long)]
     serverless: bool,
     /// Memory of a serverless endpoint
@@ -28,29 +28,29 @@ pub(super) struct HostingFlags {
     /// Requests that a serverless endpoint works on at a time
     #[arg(long, value_name = "N", default_value_t = 5, requires = "serverless")]
     concurrency: u32,
-    /// Requests at a time that a serverless endpoint is kept ready for, so that none waits for a
-    /// start
+    /// Provisioned concurrency of a serverless endpoint: requests at a time that wait for no start
     #[arg(long, value_name = "N", requires = "serverless")]
     provisioned_concurrency: Option<u32>,
-    /// Asynchronous: requests come from S3, answers go below this prefix
+    /// Make an asynchronous endpoint, which takes requests from S3 and puts answers below this
+    /// prefix
     #[arg(long, value_name = "s3://...", conflicts_with = "serverless")]
     async_output: Option<String>,
     /// Requests that an asynchronous instance works on at a time
     #[arg(long, value_name = "N", requires = "async_output")]
     async_concurrency: Option<u32>,
-    /// Prefix of errors [default: failures/ below --async-output]
+    /// Prefix that errors are put below [default: failures/ below --async-output]
     #[arg(long, value_name = "s3://...", requires = "async_output")]
     async_failures: Option<String>,
     /// Key that encrypts asynchronous answers
     #[arg(long, value_name = "KEY", requires = "async_output")]
     async_kms_key: Option<String>,
-    /// Topic that is told of each asynchronous answer
+    /// SNS topic that is notified of each asynchronous answer
     #[arg(long, value_name = "ARN", requires = "async_output")]
     async_success_topic: Option<String>,
-    /// Topic that is told of each asynchronous error
+    /// SNS topic that is notified of each asynchronous error
     #[arg(long, value_name = "ARN", requires = "async_output")]
     async_error_topic: Option<String>,
-    /// Send the topics the answers too
+    /// Include the answers in the notifications
     #[arg(long, requires = "async_output")]
     async_include_response: bool,
 }
@@ -84,40 +84,41 @@ impl HostingFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Production")]
 pub(super) struct ProductionFlags {
-    /// Shares of the requests that the models get, in their order; others later shift them
+    /// Shares of the requests that the models get, in the order of the models
     #[arg(long, value_name = "W,W...", value_delimiter = ',')]
     pub(super) variant_weights: Vec<f64>,
-    /// CloudWatch alarms that take an update back when they go off
+    /// CloudWatch alarms that roll an update back when they go off
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     rollback_alarm: Vec<String>,
-    /// Update so many percent of the instances first
+    /// Update this percentage of the instances first
     #[arg(long, value_name = "PERCENT")]
     canary: Option<u8>,
     /// How long alarms are watched before an update goes on
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(300))]
     bake: Seconds,
-    /// Keep requests and answers below this prefix
+    /// Capture requests and answers below this prefix
     #[arg(long, value_name = "s3://...")]
     data_capture: Option<String>,
-    /// Of a hundred requests, how many are kept
+    /// Percentage of the requests that are captured
     #[arg(long, value_name = "N", default_value_t = 100, requires = "data_capture")]
     data_capture_percent: u8,
-    /// Key that encrypts the instances' disks and what is kept of requests
+    /// KMS key that encrypts the instances' disks and the captured requests
     #[arg(long, value_name = "KEY")]
     pub(super) kms_key: Option<String>,
-    /// Make the model a version of this group of the model registry, which is made if need be
+    /// Register the model as a version in this group of the model registry; the group is made if
+    /// need be
     #[arg(long, value_name = "NAME")]
     pub(super) model_package_group: Option<String>,
-    /// Disk of each instance
+    /// Size of each instance's disk
     #[arg(long, value_name = "GB")]
     pub(super) volume_size: Option<u32>,
-    /// How long fetching the model may take, up to 3600
+    /// Longest time for the download of the model, up to 3600
     #[arg(long, value_name = "SECONDS")]
     pub(super) model_data_download_timeout: Option<u32>,
-    /// How long the container may take until it answers /ping, up to 3600
+    /// Longest time from the container's start to its first answer on /ping, up to 3600
     #[arg(long, value_name = "SECONDS")]
     pub(super) container_startup_health_check_timeout: Option<u32>,
-    /// What the instances boot from, by AWS's name
+    /// Name of the AWS image that the instances boot from
     #[arg(long, value_name = "NAME")]
     pub(super) inference_ami_version: Option<String>,
 }

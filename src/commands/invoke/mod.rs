@@ -1,6 +1,6 @@
 //! `epitome invoke`
 
-mod later;
+mod asynchronous;
 
 use std::io::{self, Write, stdout};
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use clap::{Args, ValueEnum};
 use epitome_aws::Invoker;
 use serde_json::{Map, Value, json};
 
-use self::later::LaterFlags;
+use self::asynchronous::AsyncFlags;
 use crate::aws;
 use crate::failure::Usage;
 use crate::generation_flags::GenerationFlags;
 use crate::inputs::{self, Document};
 use crate::output::{self, Column};
 
-/// What a server on this machine is called that needs no name.
+/// Name that a server on this machine gets, which needs none.
 const LOCAL: &str = "local";
 
 /// Summarize documents with an endpoint, in AWS or on this machine
@@ -39,20 +39,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "stream")]
     format: Format,
     #[command(flatten)]
-    later: LaterFlags,
+    asynchronous: AsyncFlags,
     #[command(flatten)]
     generation: GenerationFlags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Just the summaries, a line each
+    /// Only the summaries, one per line
     Text,
-    /// A JSON object a line and summary, with the time that the call took
+    /// One JSON object per line and summary, with the time that the call took
     Json,
 }
 
-/// An answer, and how long it took to come.
+/// An answer, and the latency of the call.
 struct Answer {
     texts: Vec<String>,
     time: Duration,
@@ -65,12 +65,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let url = arguments.endpoint_url.as_deref();
     let endpoint = arguments.endpoint.as_deref().unwrap_or(LOCAL);
-    if arguments.later.later {
+    if arguments.asynchronous.is_async {
         let [parameters] = variants.as_slice() else {
             bail!(Usage("--async makes one summary: give one --length-penalty".into()));
         };
         let invoker = Invoker::new(aws::connection()?, endpoint, url)?;
-        return later::run(&arguments.later, &arguments.files, &invoker, endpoint, parameters);
+        return asynchronous::run(
+            &arguments.asynchronous,
+            &arguments.files,
+            &invoker,
+            endpoint,
+            parameters,
+        );
     }
     let documents = inputs::read(&arguments.files)?;
     let invoker = Invoker::new(aws::connection()?, endpoint, url)?;
@@ -163,7 +169,7 @@ fn stream(
         }
     })?;
     printed?;
-    // Not every container ends its last line.
+    // Some containers end their last line without a line break.
     if !is_line {
         writeln!(out)?;
     }

@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (calls, waiting) = channel();
     let server = Server::new(calls);
     let answers = server.answers();
-    // It answers while a model is loaded or works.
+    // A thread reads messages, so that they are answered while a model is loaded or works.
     std::thread::Builder::new()
         .name("mcp-reader".into())
         .spawn(move || server.read(std::io::stdin().lock()))

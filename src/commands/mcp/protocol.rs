@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0, a message a line, as far as the Model Context Protocol needs it.
+//! The part of JSON-RPC 2.0 that the Model Context Protocol needs: one message per line.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read, Write, stdout};
@@ -9,15 +9,15 @@ use serde_json::{Map, Value, json};
 
 use super::tools::{self, Outcome};
 
-/// Versions of the protocol, the newest first. What is used here is the same in all of them, but
-/// that clients of 2025-03-26 may send several messages in a list.
+/// Supported versions of the protocol, the newest first. They differ here only in 2025-03-26, whose
+/// clients may send several messages in a list.
 const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
-/// Bytes of a message: a book.
+/// Longest message in bytes, enough for a book.
 const MAX_MESSAGE: u64 = 32 << 20;
-/// Calls that may wait.
+/// Longest queue of calls.
 const MAX_WAITING: usize = 64;
 
-/// Codes of errors.
+/// Error codes of JSON-RPC.
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -26,22 +26,22 @@ const TOO_MANY: i64 = -32000;
 
 /// A call of a tool.
 pub(super) struct Call {
-    /// The request's.
+    /// The id of the request.
     pub(super) id: Value,
     pub(super) name: String,
     pub(super) arguments: Map<String, Value>,
 }
 
-/// Reads messages, answers what takes no time, and passes calls on.
+/// Reads messages, answers those that take no time, and queues calls of tools.
 pub(super) struct Server {
     calls: Sender<Call>,
     answers: Answers,
 }
 
-/// Where answers go, and the calls that were not answered yet.
+/// Sends answers, and knows the calls that have none yet.
 #[derive(Clone, Default)]
 pub(super) struct Answers {
-    /// Whether each was cancelled, by its id.
+    /// For each open call, by its id, whether it was cancelled.
     open: Arc<Mutex<HashMap<String, bool>>>,
 }
 
@@ -54,7 +54,7 @@ impl Server {
         self.answers.clone()
     }
 
-    /// Reads until the client is gone.
+    /// Reads until the client closes the connection.
     pub(super) fn read(self, mut input: impl BufRead) {
         loop {
             let mut line = Vec::new();
@@ -86,13 +86,13 @@ impl Server {
         messages.into_iter().filter_map(|message| self.message(message)).chain(error)
     }
 
-    /// The answer to a message, where it is a request that takes no time.
+    /// The answer to a message, if the message is a request that takes no time.
     fn message(&self, mut message: Value) -> Option<Value> {
         let id = message.get("id").cloned();
         let method = message.get("method").and_then(Value::as_str).map(str::to_owned);
         let mut params = message.get_mut("params").map(Value::take).unwrap_or_default();
         let Some(method) = method else {
-            // An answer to a question that nobody asked, or nonsense.
+            // Ignores answers to requests that were never sent, and malformed messages.
             let is_answer = message.get("result").or(message.get("error")).is_some();
             return (!is_answer).then(|| {
                 failure(&id.unwrap_or_default(), INVALID_REQUEST, "the message has no `method`")
@@ -149,7 +149,7 @@ impl Server {
         }
         open.insert(call.id.to_string(), false);
         drop(open);
-        // It fails only while the process ends.
+        // Sending fails only while the process ends.
         let _ = self.calls.send(call);
         None
     }
@@ -166,13 +166,12 @@ impl Answers {
         }
     }
 
-    /// Whether nobody waits for a call any more.
+    /// Whether the call was cancelled.
     fn is_cancelled(&self, id: &Value) -> bool {
         self.open().get(&id.to_string()).is_some_and(|is_cancelled| *is_cancelled)
     }
 
-    /// Answers calls by what `work` makes of them. Those that are cancelled while they wait are
-    /// left out.
+    /// Answers calls with the outcome of `work`. Skips calls that are cancelled while they wait.
     pub(super) fn answer_all(
         &self,
         calls: impl IntoIterator<Item = Call>,
@@ -212,7 +211,7 @@ fn initialize(params: &Value) -> Value {
     })
 }
 
-/// The result of a call: texts for the model, and the same as data.
+/// The result of a call: texts for the model, and the same content as structured data.
 fn tool_result(outcome: &Outcome) -> Value {
     match outcome {
         Err(message) => {
@@ -231,14 +230,14 @@ fn failure(id: &Value, code: i64, message: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
 }
 
-/// Writes a message. JSON has no line breaks.
+/// Writes a message on one line. JSON has no line breaks.
 fn send(message: &Value) {
     let mut out = stdout().lock();
-    // Where the client is gone, reading ends too.
+    // Writing fails where the client is gone; then reading ends too.
     let _ = writeln!(out, "{message}").and_then(|()| out.flush());
 }
 
-/// Reads to the end of a line; `false` at the end of the input.
+/// Skips the rest of a line; returns `false` at the end of the input.
 fn skip_line(input: &mut impl BufRead) -> bool {
     loop {
         let Ok(buffer) = input.fill_buf() else {

@@ -1,4 +1,4 @@
-//! The tools: their descriptions, and what they do.
+//! The tools: their descriptions and their work.
 
 use std::path::{Path, PathBuf};
 
@@ -13,17 +13,17 @@ const TEXT: &str = "summarize_text";
 const FILE: &str = "summarize_file";
 /// The names of all tools.
 pub(super) const NAMES: [&str; 2] = [TEXT, FILE];
-/// Documents of one file: a table may have millions.
+/// Largest number of documents in a file. A table may have millions.
 const MAX_DOCUMENTS: usize = 100;
 
-/// What came of a call: the summaries, or what is wrong.
+/// The result of a call: the summaries, or an error message.
 pub(super) type Outcome = Result<Value, String>;
 
-/// What works on calls.
+/// State of the tools.
 pub(super) struct Tools {
     pub(super) summarizer: Summarizer,
     pub(super) reader: Reader,
-    /// Files may lie in these; anywhere, where there are none.
+    /// Folders that files may lie in. Empty: any folder.
     pub(super) folders: Vec<PathBuf>,
 }
 
@@ -101,7 +101,7 @@ fn output() -> Value {
 }
 
 impl Tools {
-    /// Does what a call asks for.
+    /// Calls a tool.
     pub(super) fn call(
         &mut self,
         name: &str,
@@ -165,7 +165,7 @@ impl Tools {
     /// The documents of a file.
     fn read(&self, path: &Path) -> Result<Vec<Document>, String> {
         let shown = path.display();
-        // Links lead to where they lead.
+        // Resolves links, so that they cannot lead out of the folders.
         let real = path.canonicalize().map_err(|error| format!("'{shown}': {error}"))?;
         let is_allowed = |folder: &PathBuf| real.starts_with(folder);
         if !self.folders.is_empty() && !self.folders.iter().any(is_allowed) {
@@ -199,7 +199,7 @@ fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Keeps the summary of one document, and asks whether it is still wanted.
+/// Collects the summary of one document, and checks whether the call was cancelled.
 struct One<'a> {
     cancelled: &'a (dyn Fn() -> bool + Sync),
     summary: Option<Summary>,

@@ -1,4 +1,4 @@
-//! The prepared files on S3, where a training job finds them.
+//! Uploads the prepared files to S3, where a training job finds them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::{aws, s3_upload};
 /// The channels of a training job, and the file of each.
 const CHANNELS: [(&str, &str); 2] = [("train", TRAIN), ("validation", VALIDATION)];
 
-/// Where the files go besides the disk.
+/// Flags of the upload.
 #[derive(Args)]
 pub(super) struct UploadFlags {
     /// Send the files to train/ and validation/ in this folder on S3: the inputs of a training job
@@ -21,7 +21,7 @@ pub(super) struct UploadFlags {
 }
 
 impl UploadFlags {
-    /// Missing credentials are better known before the work than after it.
+    /// Checks the credentials before the work.
     pub(super) fn check(&self) -> Result<()> {
         if self.upload.is_some() {
             aws::s3()?;
@@ -29,7 +29,8 @@ impl UploadFlags {
         Ok(())
     }
 
-    /// Sends what is in the folder, if that is wanted, and says what a training job calls it.
+    /// Uploads the files of the folder if that is wanted, and prints the channels of a training
+    /// job.
     pub(super) fn send(&self, folder: &Path) -> Result<()> {
         let Some(prefix) = &self.upload else {
             return Ok(());

@@ -12,6 +12,7 @@ use epitome_aws::status::{
 };
 use epitome_aws::{ControlPlane, Polling};
 
+use self::render::MeasuredEndpoint;
 use super::seconds::Seconds;
 use crate::failure::{self, Usage};
 use crate::state_lines::StateLines;
@@ -19,8 +20,8 @@ use crate::{aws, interrupt};
 
 /// Show endpoints, their last hour, jobs and logs
 ///
-/// Without a name: all endpoints of the account in the region. With the name of an endpoint or a
-/// job: just that.
+/// Without a name, shows all endpoints of the account in the region. With the name of an endpoint
+/// or a job, shows only that one.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of an endpoint or a job
@@ -37,22 +38,22 @@ pub(crate) struct Arguments {
         requires = "jobs"
     )]
     limit: u8,
-    /// Show the last lines of its log
+    /// Show the last lines of the log
     #[arg(long, requires = "name", conflicts_with = "stop")]
     logs: bool,
-    /// How many of them
+    /// Number of lines of the log to show
     #[arg(long, value_name = "N", default_value_t = 50, requires = "logs")]
     lines: usize,
-    /// And the lines that come, until Ctrl-C
+    /// Also show new lines as they come, until Ctrl-C
     #[arg(long, requires = "logs")]
     follow: bool,
     /// Stop the job of this name
     #[arg(long, requires = "name")]
     stop: bool,
-    /// How to print it
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Time between two looks for new lines
+    /// Time between two checks for new lines
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(5), requires = "follow")]
     interval: Seconds,
 }
@@ -63,12 +64,6 @@ enum Format {
     Text,
     /// One JSON object
     Json,
-}
-
-/// An endpoint, with the last hour of each of its variants.
-struct Measured {
-    endpoint: EndpointStatus,
-    hours: Vec<LastHour>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -118,18 +113,18 @@ fn show_endpoints(
         .flat_map(|it| it.variants.iter().map(|variant| (&*it.name, &*variant.name)))
         .collect();
     let count = variants.len();
-    // Without permission for CloudWatch, the rest is worth showing.
+    // The rest is also shown without permission for CloudWatch.
     let mut hours = measure(control_plane, &variants)
         .unwrap_or_else(|error| {
             failure::tell(&anyhow::Error::from(error).context("the last hour is not shown"));
             vec![LastHour::default(); count]
         })
         .into_iter();
-    let measured: Vec<Measured> = endpoints
+    let measured: Vec<MeasuredEndpoint> = endpoints
         .into_iter()
         .map(|endpoint| {
             let hours = hours.by_ref().take(endpoint.variants.len()).collect();
-            Measured { endpoint, hours }
+            MeasuredEndpoint { endpoint, hours }
         })
         .collect();
     let out = &mut stdout().lock();
@@ -174,7 +169,7 @@ fn show_log(arguments: &Arguments, mut logs: Logs<'_>) -> Result<()> {
     let mut put = |line: LogLine| {
         let mut out = stdout().lock();
         written = render::log_line(&mut out, &line, is_json).and_then(|()| out.flush());
-        // Where nobody reads any more, no more lines are wanted.
+        // Stops where standard output is closed.
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let last = logs.last(arguments.lines)?;
@@ -185,7 +180,7 @@ fn show_log(arguments: &Arguments, mut logs: Logs<'_>) -> Result<()> {
     if goes_on && arguments.follow {
         let polling = Polling { interval: arguments.interval.0, progress: &StateLines::new() };
         match interrupt::during(|| logs.follow(polling, &mut put)) {
-            // Ctrl-C is how it ends.
+            // Ctrl-C is the normal end.
             Err(error) if error.is_interrupted() => {}
             ended => ended?,
         }

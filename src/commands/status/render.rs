@@ -4,19 +4,24 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use epitome_aws::JobStatus;
-use epitome_aws::status::{Job, LastHour, LogLine, VariantStatus};
+use epitome_aws::status::{EndpointStatus, Job, LastHour, LogLine, VariantStatus};
 use serde_json::{Value, json};
 
-use super::Measured;
 use crate::table;
 
-/// What stands where nothing is known.
+/// Stands for an unknown value.
 const NONE: &str = "-";
 
-/// A line for each variant; of one endpoint that was named also what went wrong.
+/// An endpoint, with the last hour of each of its variants.
+pub(super) struct MeasuredEndpoint {
+    pub(super) endpoint: EndpointStatus,
+    pub(super) hours: Vec<LastHour>,
+}
+
+/// Writes a line for each variant. An endpoint that was named also gets what went wrong.
 pub(super) fn endpoints(
     out: &mut dyn Write,
-    endpoints: &[Measured],
+    endpoints: &[MeasuredEndpoint],
     is_named: bool,
 ) -> io::Result<()> {
     let heading = [
@@ -24,7 +29,7 @@ pub(super) fn endpoints(
         "LATENCY", "P99", "4XX", "5XX",
     ];
     let mut rows = vec![heading.map(str::to_owned)];
-    for Measured { endpoint, hours } in endpoints {
+    for MeasuredEndpoint { endpoint, hours } in endpoints {
         for (variant, hour) in endpoint.variants.iter().zip(hours) {
             rows.push([
                 endpoint.name.clone(),
@@ -51,7 +56,7 @@ pub(super) fn endpoints(
     }
     table::write(out, &rows)?;
     if is_named {
-        for Measured { endpoint, hours } in endpoints {
+        for MeasuredEndpoint { endpoint, hours } in endpoints {
             for (variant, hour) in endpoint.variants.iter().zip(hours) {
                 let overhead = time(hour.overhead_latency);
                 writeln!(
@@ -71,8 +76,8 @@ pub(super) fn endpoints(
     Ok(())
 }
 
-pub(super) fn endpoint_json(measured: &Measured) -> Value {
-    let Measured { endpoint, hours } = measured;
+pub(super) fn endpoint_json(measured: &MeasuredEndpoint) -> Value {
+    let MeasuredEndpoint { endpoint, hours } = measured;
     let variants = endpoint.variants.iter().zip(hours);
     let variants = variants.map(|(variant, hour)| {
         let LastHour {
@@ -200,12 +205,12 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// How long ago a moment is.
+/// Time since a moment, for people.
 fn since(moment: Option<f64>) -> String {
     moment.map_or(NONE.into(), |moment| format!("{} ago", span(now() - moment)))
 }
 
-/// A time as people tell it.
+/// A duration, for people.
 fn span(seconds: f64) -> String {
     match seconds.max(0.0) {
         it if it < 120.0 => format!("{it:.0} s"),

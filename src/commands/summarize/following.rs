@@ -1,4 +1,4 @@
-//! Follows documents while they are summarized, and writes each summary as soon as it is there.
+//! Follows documents while they are summarized, and writes each summary as soon as it is complete.
 
 use anyhow::Result;
 use epitome_runtime::Summary;
@@ -13,7 +13,7 @@ use crate::inputs::{Document, Input};
 use crate::interrupt;
 use crate::progress::DocumentBar;
 
-/// A document that waits for its summaries.
+/// A document whose summaries are not complete.
 pub(super) struct Waiting {
     pub(super) document: Document,
     /// The number of its file.
@@ -22,16 +22,16 @@ pub(super) struct Waiting {
     pub(super) is_last: bool,
 }
 
-/// What the files came to.
+/// Counts the outcomes of files.
 pub(super) struct Tally<'a> {
     pub(super) inputs: &'a [Input],
-    /// Which of them have no summary, or not of all their documents.
+    /// For each file, whether the summary of one of its documents is missing.
     has_failed: Vec<bool>,
     pub(super) done: usize,
     pub(super) failed: usize,
-    /// There was a newer summary.
+    /// Files with a newer summary.
     pub(super) skipped: usize,
-    /// They were no documents.
+    /// Files that are no documents.
     pub(super) left_out: usize,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Tally<'a> {
         bar.suspend(|| failure::tell(error));
     }
 
-    /// All of a file is done. Whether it is whole.
+    /// Ends a file. Returns whether all its documents have summaries.
     pub(super) fn end(&mut self, input: usize, bar: &DocumentBar) -> bool {
         bar.finish_one();
         match self.has_failed[input] {
@@ -58,20 +58,20 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Takes the summaries of some documents, and writes them in the order of the documents.
+/// Receives the summaries of some documents, and writes them in the order of the documents.
 pub(super) struct Following<'a, 'b> {
     tally: &'a mut Tally<'b>,
     sink: &'a mut Sink,
     bar: &'a DocumentBar,
     documents: &'a [Waiting],
     penalties: &'a [Option<f64>],
-    /// For each document, one for each length penalty.
+    /// For each document, one summary per length penalty.
     summaries: Vec<Vec<Option<Summary>>>,
-    /// Which length penalty is being worked on.
+    /// Index of the current length penalty.
     variant: usize,
-    /// The first document of the current call: it numbers its documents from 0.
+    /// Index of the first document of the current call, which numbers its documents from 0.
     offset: usize,
-    /// How many documents are written.
+    /// Number of documents that are written.
     written: usize,
     /// Documents that failed.
     without: Vec<usize>,
@@ -79,7 +79,7 @@ pub(super) struct Following<'a, 'b> {
     failure: Option<anyhow::Error>,
 }
 
-/// The text that was written before its document was finished.
+/// The streamed text of a document that is not finished.
 pub(super) struct Stream {
     detokenizer: Detokenizer,
     shown: String,
@@ -116,29 +116,29 @@ impl<'a, 'b> Following<'a, 'b> {
         }
     }
 
-    /// What comes now is of this length penalty, and of the documents from this one on.
+    /// Sets the length penalty and the first document of the next call.
     pub(super) fn turn_to(&mut self, variant: usize, offset: usize) {
         (self.variant, self.offset) = (variant, offset);
     }
 
-    /// Whether a document has its summary of the current length penalty, or failed before.
+    /// Whether a document has its summary at the current length penalty, or has failed before.
     pub(super) fn is_over(&self, document: usize) -> bool {
         self.summaries[document][self.variant].is_some() || self.without.contains(&document)
     }
 
-    /// A document has no summary.
+    /// Records that a document has no summary.
     pub(super) fn fail(&mut self, document: usize, error: &anyhow::Error) {
         self.tally.fail(self.documents[document].input, error, self.bar);
         self.without.push(document);
         self.write_ready();
     }
 
-    /// What went wrong with the output.
+    /// Returns the error of writing the output.
     pub(super) fn finish(self) -> Result<()> {
         self.failure.map_or(Ok(()), Err)
     }
 
-    /// Writes the documents whose turn it is.
+    /// Writes the next documents in order, as far as they are complete.
     fn write_ready(&mut self) {
         while self.failure.is_none()
             && let Some(summaries) = self.summaries.get(self.written)
@@ -159,7 +159,7 @@ impl<'a, 'b> Following<'a, 'b> {
         }
     }
 
-    /// Ends a file behind its last document.
+    /// Ends a file after its last document.
     fn end(&mut self, place: usize) -> Result<()> {
         let Waiting { input, is_last, .. } = &self.documents[place];
         if !is_last {
@@ -218,7 +218,7 @@ impl Progress for Following<'_, '_> {
     }
 
     fn cancelled(&self) -> bool {
-        // Where nothing can be written, nothing more is to be done.
+        // Stops also where the output cannot be written.
         interrupt::requested() || self.failure.is_some()
     }
 

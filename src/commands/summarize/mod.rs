@@ -23,9 +23,9 @@ use crate::model_choice::ModelFlag;
 use crate::progress::DocumentBar;
 use crate::session_flags::SessionFlags;
 
-/// Bytes of text that are worked on together at most.
+/// Largest amount of text in bytes that is worked on at a time.
 const TEXT_TOGETHER: usize = 256 << 10;
-/// Documents that are handed over at once, for each that is decoded: when one is finished, another
+/// Documents in a call for each document that is decoded at a time. When one is finished, another
 /// takes its place.
 const LIST: usize = 8;
 
@@ -42,26 +42,27 @@ pub(crate) struct Arguments {
     /// How to read a document that is longer than the model's window
     #[arg(long, value_enum, default_value_t = Long::Parts)]
     long: Long,
-    /// Most words of a summary: short (60), medium (150), long (400), '120 words', or '10%' of the
-    /// document; medium for a document that is read in several parts, else what the model writes
+    /// Longest summary in words: short (60), medium (150), long (400), '120 words', or '10%' of the
+    /// document. Without it: medium for a document that is read in several parts, else no limit
     #[arg(long, value_name = "LENGTH")]
     length: Option<Length>,
-    /// How to write summaries; by the name of --output, markdown in --output-dir, else text
+    /// Format of the summaries; without it, the format that the name of --output tells, markdown in
+    /// --output-dir, else text
     #[arg(long, value_enum, default_value_if("stream", "true", None))]
     format: Option<Format>,
     /// Write all summaries to this file
     #[arg(short, long, value_name = "FILE", conflicts_with = "output_dir")]
     output: Option<PathBuf>,
-    /// Write a file for each document to this folder, and pass over those that are there and newer
+    /// Write a file for each document to this folder, and skip documents with a newer file there
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// Summarize again what --output-dir has a newer summary of
+    /// Summarize also documents with a newer file in --output-dir
     #[arg(long, requires = "output_dir")]
     force: bool,
-    /// Show text as it comes; beam search decides at the end only
+    /// Show text while it is decoded; beam search shows it only at the end
     #[arg(long, conflicts_with_all = ["output", "output_dir"])]
     stream: bool,
-    /// Column of tables and JSON lines that has the text
+    /// Column with the text, in tables and JSON lines
     #[arg(long, value_name = "NAME")]
     text_column: Option<String>,
     #[command(flatten)]
@@ -72,11 +73,11 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Long {
-    /// All of it, in parts whose summaries are joined
+    /// Read all of it in parts, and join the summaries of the parts
     Parts,
-    /// What fits the window, as transformers truncates
+    /// Read only what fits the window, as transformers truncates
     First,
-    /// The most central sentences, as many as fit the window
+    /// Read the most central sentences, as many as fit the window
     Lexrank,
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let inputs = inputs::expand(&arguments.files, arguments.output_dir.as_deref())?;
     let reader = Reader::new(arguments.text_column.as_deref())?;
-    // What is read first tells of a wrong path before a model is loaded.
+    // Reads the first file before a model is loaded, so that a wrong path is told early.
     let first = reader.read(&inputs[0]);
     if inputs.len() == 1 && first.is_err() {
         return first.map(drop);
@@ -109,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(prefix) = &arguments.source_prefix {
         summarizer.set_source_prefix(prefix);
     }
-    // All settings are checked before the first document is worked on.
+    // Checks all settings before the first document is worked on.
     let mut together = usize::MAX;
     for parameters in &variants {
         let config = summarizer.configure(parameters)?;
@@ -138,13 +139,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     interrupt::during(|| work.run(&reader, first))
 }
 
-/// All documents on their way.
+/// State of the command.
 struct Work<'a> {
     arguments: &'a Arguments,
     options: LongOptions,
     variants: Vec<GenerationParameters>,
     penalties: Vec<Option<f64>>,
-    /// Documents that are handed over at once at most.
+    /// Largest number of documents in a call.
     listed: usize,
     bar: DocumentBar,
     inputs: &'a [Input],
@@ -155,7 +156,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Does all of it. `first` is what the first file gave.
+    /// Summarizes all files. `first` is the result of reading the first file.
     fn run(mut self, reader: &Reader, first: Result<Found>) -> Result<()> {
         let mut first = Some(first);
         let mut text = 0;
@@ -174,7 +175,7 @@ impl Work<'_> {
                     self.tally.left_out += 1;
                     self.bar.finish_one();
                 }
-                // The child that read it was interrupted too.
+                // The child process that read the file was interrupted too.
                 Err(_) if interrupt::requested() => break,
                 Err(error) => {
                     self.tally.fail(number, &error, &self.bar);
@@ -201,7 +202,7 @@ impl Work<'_> {
         self.conclude()
     }
 
-    /// Summarizes what waits.
+    /// Summarizes the documents that wait.
     fn summarize(&mut self) -> Result<()> {
         let mut waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() || interrupt::requested() {
@@ -225,7 +226,7 @@ impl Work<'_> {
             if summarizer.summarize_long_each(&texts, options, parameters, &mut following).is_ok() {
                 continue;
             }
-            // One document's failure is not the others': each is tried alone.
+            // One document failed: tries each alone.
             for place in 0..texts.len() {
                 if following.is_over(place) {
                     continue;
@@ -242,7 +243,7 @@ impl Work<'_> {
         following.finish()
     }
 
-    /// Puts the output in place, and says how it went.
+    /// Puts the output in place, and reports the outcome.
     fn conclude(self) -> Result<()> {
         self.bar.clear();
         let Tally { done, failed, skipped, left_out, .. } = self.tally;

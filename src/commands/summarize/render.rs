@@ -9,24 +9,24 @@ use epitome_runtime::Summary;
 use crate::inputs::Document;
 use crate::output::{self, Column};
 
-/// The widest line of a text on a terminal.
-const WIDEST: usize = 100;
+/// Longest line of text on a terminal, in columns.
+const MAX_WIDTH: usize = 100;
 
-/// How summaries are written.
+/// The format of summaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Just the summaries, each below its file's name where there are several files
+    /// Only the summaries, each below its file's name where there are several files
     Text,
     /// A heading and a paragraph for each document, and what was read of it
     Markdown,
-    /// A JSON object a line and summary, with token ids, score and timing
+    /// One JSON object per line and summary, with token ids, score and timing
     Json,
     /// A table: source, title, summary, words, words_read, parts
     Csv,
 }
 
 impl Format {
-    /// What the name of such a file ends in.
+    /// The extension of files in this format.
     pub(super) fn extension(self) -> &'static str {
         match self {
             Self::Text => "txt",
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// The format of a file of this extension.
+    /// The format of files with this extension.
     pub(super) fn of_extension(extension: &str) -> Option<Self> {
         match extension.to_ascii_lowercase().as_str() {
             "md" | "markdown" => Some(Self::Markdown),
@@ -58,7 +58,7 @@ impl Finished<'_> {
         self.summaries.len() > 1
     }
 
-    /// The texts, each with its length penalty where there are several.
+    /// The texts, each with its length penalty if there are several.
     fn texts(&self) -> impl Iterator<Item = (Option<f64>, &str)> {
         let several = self.several();
         self.summaries.iter().flat_map(move |(penalty, summary)| {
@@ -71,18 +71,18 @@ impl Finished<'_> {
 /// Writes documents one after another.
 pub(super) struct Renderer {
     format: Format,
-    /// Whether a document needs its name.
+    /// Whether the output shows the name of each document.
     is_headed: bool,
-    /// Where lines of text end.
+    /// Width to wrap text at.
     width: Option<usize>,
-    /// Whether nothing was written yet.
+    /// Whether nothing has been written.
     is_first: bool,
 }
 
 impl Renderer {
     /// A renderer for standard output.
     pub(super) fn for_output(format: Format, is_headed: bool) -> Self {
-        let width = stdout().is_terminal().then(|| textwrap::termwidth().min(WIDEST));
+        let width = stdout().is_terminal().then(|| textwrap::termwidth().min(MAX_WIDTH));
         Self { format, is_headed, width, is_first: true }
     }
 
@@ -91,7 +91,7 @@ impl Renderer {
         Self { format, is_headed, width: None, is_first: true }
     }
 
-    /// What stands above a document's summary.
+    /// The heading of a document's summary.
     pub(super) fn heading(&mut self, document: &Document) -> String {
         let is_first = std::mem::replace(&mut self.is_first, false);
         let gap = if is_first { "" } else { "\n" };
@@ -117,7 +117,7 @@ impl Renderer {
         }
     }
 
-    /// A document's summaries, below their heading.
+    /// The summaries of a document, without the heading.
     pub(super) fn body(&self, finished: &Finished<'_>) -> Result<String> {
         Ok(match self.format {
             Format::Text if finished.several() => side_by_side(finished)?,
@@ -191,7 +191,7 @@ fn csv(finished: &Finished<'_>) -> String {
     finished.texts().map(line).collect()
 }
 
-/// A row of a table. A field is quoted where it has to be.
+/// A row of a table in CSV, with quotes where they are needed.
 fn row(fields: &[String]) -> String {
     let quoted = |field: &String| match field.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{}\"", field.replace('"', "\"\"")),
@@ -200,7 +200,7 @@ fn row(fields: &[String]) -> String {
     fields.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// Text that Markdown shows as it is.
+/// Escapes text, so that Markdown shows it unchanged.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut starts_line = true;

@@ -1,47 +1,48 @@
-//! Where summaries go: standard output, one file, or a file for each document in a folder.
+//! The destination of summaries: standard output, one file, or a file for each document in a
+//! folder.
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use epitome_runtime::{beside, scratch};
+use epitome_runtime::{atomic_file, scratch};
 
 use super::render::{Finished, Format, Renderer};
 use crate::inputs::{Document, Input};
 use crate::output_folder::OutputFolder;
 
-/// Where summaries go.
+/// Destination of the summaries.
 pub(super) enum Sink {
     /// Standard output.
     Output(Renderer),
     /// One file, which is put in place at the end.
     File { path: PathBuf, file: scratch::File, renderer: Renderer },
-    /// A folder with a file for each file that was read.
+    /// A folder with an output file for each input file.
     Folder {
         folder: OutputFolder,
         format: Format,
-        /// The summaries of the file that is being worked on.
+        /// The summaries of the current input file.
         text: String,
     },
 }
 
 impl Sink {
-    /// Standard output.
+    /// Creates a sink that writes to standard output.
     pub(super) fn output(format: Option<Format>, is_headed: bool) -> Self {
         Self::Output(Renderer::for_output(format.unwrap_or(Format::Text), is_headed))
     }
 
-    /// One file. Its name tells the format where none was chosen.
+    /// Creates a sink that writes one file. Its name tells the format where none was chosen.
     pub(super) fn file(path: &Path, format: Option<Format>, is_headed: bool) -> Result<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let named = extension.and_then(Format::of_extension);
         let format = format.or(named).unwrap_or(Format::Text);
-        let file = beside::create(path).with_context(|| cannot_write(path))?;
+        let file = atomic_file::create(path).with_context(|| cannot_write(path))?;
         let renderer = Renderer::for_file(format, is_headed);
         Ok(Self::File { path: path.to_owned(), file, renderer })
     }
 
-    /// A folder for summaries of these files.
+    /// Creates a sink that writes a file for each input file to the folder.
     pub(super) fn folder(folder: &Path, format: Option<Format>, inputs: &[Input]) -> Result<Self> {
         let format = format.unwrap_or(Format::Markdown);
         let folder = OutputFolder::create(folder, format.extension(), inputs)?;
@@ -53,7 +54,7 @@ impl Sink {
         matches!(self, Self::Folder { folder, .. } if folder.has_newer(input))
     }
 
-    /// Writes what stands above a document's summary.
+    /// Writes the heading of a document's summary.
     pub(super) fn put_heading(&mut self, document: &Document) -> Result<()> {
         let heading = match self {
             Self::Output(renderer) | Self::File { renderer, .. } => renderer.heading(document),
@@ -61,7 +62,7 @@ impl Sink {
                 let mut renderer = Renderer::for_file(*format, false);
                 let gap = if text.is_empty() || *format == Format::Csv { "" } else { "\n" };
                 let heading = renderer.heading(document);
-                // One header for all rows of a table.
+                // A table has one header for all rows.
                 match !text.is_empty() && *format == Format::Csv {
                     true => String::new(),
                     false => gap.to_owned() + &heading,
@@ -80,7 +81,7 @@ impl Sink {
         self.put(&body)
     }
 
-    /// Writes text as it is.
+    /// Writes text unchanged.
     pub(super) fn put(&mut self, text: &str) -> Result<()> {
         match self {
             Self::Output(_) => {
@@ -96,14 +97,14 @@ impl Sink {
         Ok(())
     }
 
-    /// All documents of a file are written; or some of them failed, so that it is not done.
+    /// Ends an input file. `is_whole` is false if some of its documents failed.
     pub(super) fn end_input(&mut self, input: &Input, is_whole: bool) -> Result<()> {
         let Self::Folder { folder, text, .. } = self else { return Ok(()) };
         let text = std::mem::take(text);
         if is_whole { folder.put(input, &text) } else { Ok(()) }
     }
 
-    /// Puts a file in its place.
+    /// Renames a finished file into place.
     pub(super) fn finish(self) -> Result<()> {
         if let Self::File { path, file, .. } = self {
             file.persist(&path).with_context(|| cannot_write(&path))?;

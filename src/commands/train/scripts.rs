@@ -1,4 +1,4 @@
-//! The scripts of a training job: from a folder or a git repository, packed.
+//! The scripts of a training job, from a folder or a git repository.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use epitome_runtime::scratch;
 
 use crate::failure::Usage;
 
-/// The scripts, on this machine.
+/// The local copy of the scripts.
 pub(super) struct Scripts {
     /// The folder that is packed; `None` for the entry point alone.
     folder: Option<PathBuf>,
-    /// The entry point below the folder, or its path.
+    /// Path of the entry point: relative to the folder, if there is one.
     entry_point: String,
-    /// Keeps the repository.
+    /// Keeps the cloned repository.
     _clone: Option<scratch::Folder>,
 }
 
@@ -50,7 +50,7 @@ impl Scripts {
         Ok(Self { folder, entry_point, _clone: Some(clone) })
     }
 
-    /// Packs them as a `sourcedir.tar.gz`.
+    /// Packs the scripts as a `sourcedir.tar.gz`.
     pub(super) fn pack(&self) -> Result<scratch::File> {
         let mut packed = scratch::File::new(".epitome-sourcedir-")?;
         pack(self.folder.as_deref(), &self.entry_point, packed.as_file_mut())?;
@@ -58,7 +58,7 @@ impl Scripts {
     }
 }
 
-/// Clones a repository, checks out what is asked for, and gives the commit that this is.
+/// Clones a repository, checks out the requested revision, and returns its commit.
 fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
     if let Some(commit) = &config.commit
         && (commit.is_empty() || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -79,8 +79,7 @@ fn check_out(config: &GitConfig, folder: &Path) -> Result<String> {
     git(&["rev-parse", "HEAD"].map(OsStr::new), folder)
 }
 
-/// The URL of a repository as everybody may see it who sees the job: without a user name and token
-/// for HTTP.
+/// The URL of a repository without user name and token, as everybody sees it who sees the job.
 fn without_secrets(repo: &str) -> String {
     let is_http = |scheme: &str| matches!(scheme, "http" | "https");
     match repo.split_once("://") {
@@ -93,7 +92,7 @@ fn without_secrets(repo: &str) -> String {
     }
 }
 
-/// What git prints, or why it fails in its own words.
+/// Runs git and returns its output, or its own error message.
 fn git(arguments: &[&OsStr], folder: &Path) -> Result<String> {
     let output = Command::new("git")
         .args(arguments)

@@ -19,10 +19,11 @@ use crate::failure::Usage;
 #[derive(Args)]
 #[command(next_help_heading = "Settings")]
 pub(super) struct SettingFlags {
-    /// Name of the job; the time names it where this is not given
+    /// Name of the job; without it, the name contains the time
     #[arg(long, value_name = "NAME")]
     job_name: Option<String>,
-    /// ARN of the role that the job runs as; where nothing says, SAGEMAKER_ROLE does
+    /// ARN of the role that the job runs as; the environment variable SAGEMAKER_ROLE is the
+    /// fallback
     #[arg(long, value_name = "ARN")]
     role: Option<String>,
     /// Script that is run, below --source-dir
@@ -34,13 +35,13 @@ pub(super) struct SettingFlags {
     /// Take the scripts from this git repository, and record its commit in the job's tags
     #[arg(long, value_name = "URL")]
     git_repo: Option<String>,
-    /// A branch or tag of it
+    /// Branch or tag of the git repository
     #[arg(long, value_name = "NAME")]
     git_branch: Option<String>,
-    /// A commit of it
+    /// Commit of the git repository
     #[arg(long, value_name = "SHA")]
     git_commit: Option<String>,
-    /// Where the packed scripts go, if not to --output-path
+    /// Where the packed scripts go [default: --output-path]
     #[arg(long, value_name = "s3://...")]
     code_location: Option<String>,
     /// Where the model goes
@@ -55,13 +56,13 @@ pub(super) struct SettingFlags {
     /// Version of transformers in HuggingFace's container
     #[arg(long, value_name = "VERSION")]
     transformers_version: Option<String>,
-    /// Version of PyTorch there, if not the newest
+    /// Version of PyTorch in the container [default: the newest]
     #[arg(long, value_name = "VERSION")]
     pytorch_version: Option<String>,
-    /// Python there, as py36
+    /// Version of Python in the container, such as py36
     #[arg(long, value_name = "VERSION")]
     py_version: Option<String>,
-    /// An image in place of HuggingFace's
+    /// Container image in place of HuggingFace's
     #[arg(long, value_name = "URI")]
     image_uri: Option<String>,
     /// Type of the instances
@@ -77,13 +78,13 @@ pub(super) struct SettingFlags {
         help = format!("How long the job may run [default: {MAX_RUN}]")
     )]
     max_run: Option<u32>,
-    /// Take instances that may be taken away, for less
+    /// Take spot instances, which cost less and may be taken away
     #[arg(long)]
     use_spot_instances: bool,
-    /// How long it may wait for them and run on them, if not --max-run
+    /// Longest time to wait for spot instances and run on them [default: --max-run]
     #[arg(long, value_name = "SECONDS")]
     max_wait: Option<u32>,
-    /// Keep checkpoints here, so that the job goes on after it lost its instance
+    /// Keep checkpoints at this address, so that the job continues after it loses its instance
     #[arg(long, value_name = "s3://...")]
     checkpoint_s3_uri: Option<String>,
     #[arg(
@@ -104,8 +105,8 @@ pub(super) struct SettingFlags {
         value_delimiter = ','
     )]
     tags: Vec<(String, String)>,
-    /// How several GPUs or instances work together: smdistributed, torch_distributed or mpi, whose
-    /// settings a file can change
+    /// Distributed training on several GPUs or instances: smdistributed, torch_distributed or mpi.
+    /// A settings file can set their options
     #[arg(long, value_name = "NAME")]
     distribution: Option<Distribution>,
     /// A metric that AWS finds in the log by a regular expression; may come several times
@@ -114,39 +115,39 @@ pub(super) struct SettingFlags {
     /// Subnets that the job runs in
     #[arg(long, value_name = "ID,...", value_delimiter = ',')]
     subnets: Vec<String>,
-    /// Security groups there
+    /// Security groups that the job runs in
     #[arg(long, value_name = "ID,...", value_delimiter = ',')]
     security_group_ids: Vec<String>,
-    /// Key that encrypts what the job leaves
+    /// KMS key that encrypts the output of the job
     #[arg(long, value_name = "KEY")]
     output_kms_key: Option<String>,
     /// Key that encrypts the instances' disks
     #[arg(long, value_name = "KEY")]
     volume_kms_key: Option<String>,
-    /// Keep the instances for a next job, and pay for them
+    /// Keep the instances for the next job, for this time, and pay for them
     #[arg(long, value_name = "SECONDS")]
     keep_alive_period_in_seconds: Option<u32>,
-    /// Encrypt what instances send each other
+    /// Encrypt the traffic between instances
     #[arg(long)]
     encrypt_inter_container_traffic: bool,
-    /// Let the container reach nothing but its channels
+    /// Let the container reach only its input channels
     #[arg(long)]
     enable_network_isolation: bool,
-    /// How often AWS starts the job again after a fault of its own
+    /// Number of times that AWS restarts the job after an internal fault
     #[arg(long, value_name = "N")]
     max_retry_attempts: Option<u32>,
     /// How data reaches the container: File, FastFile or Pipe
     #[arg(long, value_name = "MODE")]
     input_mode: Option<String>,
-    /// Leave the model as files below a prefix
+    /// Leave the model as uncompressed files below a prefix
     #[arg(long)]
     disable_output_compression: bool,
-    /// false leaves out SageMaker's debugger
+    /// false turns off SageMaker's debugger
     #[arg(long, value_name = "BOOL")]
     debugger_hook_config: Option<bool>,
 }
 
-/// The settings of the file, if there is one, with those of the flags in their places.
+/// The settings of the file, if there is one. Flags override them.
 pub(super) fn read(file: Option<&Path>, flags: &SettingFlags) -> Result<TrainingSpec> {
     let mut spec = match file {
         Some(file) => from_file(file, flags)?,
@@ -172,7 +173,7 @@ fn from_file(path: &Path, flags: &SettingFlags) -> Result<TrainingSpec> {
         ))
     })?;
     if spec.git_config.is_none() && flags.git_repo.is_none() {
-        // As with every file that names others: from where it is, not from where the command runs.
+        // Paths in the file are relative to the file.
         let folder = path.parent().unwrap_or(Path::new(""));
         match (&mut spec.source_dir, &mut spec.entry_point) {
             (Some(source), _) => *source = folder.join(&source),

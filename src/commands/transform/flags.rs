@@ -12,16 +12,16 @@ use crate::failure::Usage;
 #[derive(Args)]
 #[command(next_help_heading = "Job")]
 pub(super) struct JobFlags {
-    /// Name of the job; the time names it where this is not given
+    /// Name of the job; without it, the name contains the time
     #[arg(long, value_name = "NAME")]
     pub(super) job_name: Option<String>,
     /// Type of the instances
     #[arg(long, value_name = "TYPE", default_value = "ml.m5.xlarge")]
     pub(super) instance_type: String,
-    /// How many; AWS gives each of them whole files
+    /// Number of instances; AWS gives each of them whole files
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) instance_count: u32,
-    /// Format of the documents, if the names of the files do not tell
+    /// Format of the documents; without it, the names of the files tell
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
     /// Whether each line is a document [default: line, and file for text]
@@ -33,25 +33,25 @@ pub(super) struct JobFlags {
     /// Write each summary beside its document
     #[arg(long)]
     pub(super) join: bool,
-    /// What the container sees of a record, as JSONPath
+    /// JSONPath of the part of a record that the container gets
     #[arg(long, value_name = "PATH")]
     pub(super) input_filter: Option<String>,
-    /// What is written of a record and its answer, as JSONPath
+    /// JSONPath of the part of a record and its answer that is written
     #[arg(long, value_name = "PATH")]
     pub(super) output_filter: Option<String>,
-    /// Send documents one at a time, not as many as a request holds
+    /// Send one document per request
     #[arg(long)]
     pub(super) single_record: bool,
-    /// Requests that an instance works on at a time [default: what the container says]
+    /// Requests that an instance works on at a time [default: the container's]
     #[arg(long, value_name = "N")]
     pub(super) max_concurrent: Option<u32>,
-    /// Largest request [default: what the container says]
+    /// Largest request [default: the container's]
     #[arg(long, value_name = "MB")]
     pub(super) max_payload: Option<u32>,
-    /// How long a request may take, up to 3600
+    /// Longest time for a request, up to 3600
     #[arg(long, value_name = "SECONDS")]
     pub(super) timeout: Option<u32>,
-    /// How often a request is repeated, up to 3
+    /// Number of times that a request is repeated, up to 3
     #[arg(long, value_name = "N")]
     pub(super) retries: Option<u32>,
     /// Key that encrypts the summaries
@@ -64,7 +64,7 @@ pub(super) struct JobFlags {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum FileFormat {
-    /// A JSON object a line, with the document in `inputs`
+    /// One JSON object per line, with the document in `inputs`
     Jsonlines,
     /// A table with commas
     Csv,
@@ -81,7 +81,7 @@ enum Split {
 }
 
 impl JobFlags {
-    /// The format of the files, and whether they are gzipped: one for all of them.
+    /// The format of the files, and whether they are gzipped. All files must have the same.
     pub(super) fn format(&self, files: &Files) -> Result<(Format, bool)> {
         let chosen = self.format.map(|format| match format {
             FileFormat::Jsonlines => Format::JsonLines,

@@ -22,8 +22,8 @@ use crate::{aws, output};
 
 /// Summarize the files below a prefix on S3 with a SageMaker batch transform job
 ///
-/// An input a.jsonl becomes the output a.jsonl.out. Files that have an output are left alone, so
-/// that the same command runs just what is missing. Ctrl-C ends the waiting, not the job: the same
+/// An input a.jsonl becomes the output a.jsonl.out. Files that have an output are skipped, so that
+/// the same command runs only the missing ones. Ctrl-C ends the waiting, not the job: the same
 /// command with the job's name follows it again.
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     job: JobFlags,
     #[command(flatten)]
     container: ContainerFlags,
-    /// Tags of model and job
+    /// Tags of the model and the job
     #[arg(
         long = "tag",
         visible_alias = "tags",
@@ -49,19 +49,19 @@ pub(crate) struct Arguments {
         value_delimiter = ','
     )]
     tags: Vec<(String, String)>,
-    /// Summarize files again that have an output
+    /// Summarize also files that have an output
     #[arg(long)]
     overwrite: bool,
-    /// Run what failed again, so often, without asking
+    /// Number of times to run failed files again, without asking
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry: u32,
-    /// Start the job and leave it alone; its model stays
+    /// Start the job without waiting for its end; its model stays
     #[arg(long, conflicts_with = "retry")]
     no_wait: bool,
-    /// Print the calls, and make none
+    /// Print the AWS calls without making them
     #[arg(long)]
     dry_run: bool,
-    /// Time between two questions after the job's state
+    /// Time between two checks of the job's state
     #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(15))]
     interval: Seconds,
 }
@@ -196,7 +196,7 @@ fn spec(arguments: &Arguments, container: &Container, files: &Files) -> Result<T
     })
 }
 
-/// The job for some of the files: by a manifest, unless it is for all of them.
+/// The job for some of the files. Uses a manifest, unless it is for all of them.
 fn with_input(
     spec: &TransformSpec,
     arguments: &Arguments,
@@ -204,7 +204,7 @@ fn with_input(
     pending: &[String],
 ) -> Result<TransformSpec> {
     let mut spec = spec.clone();
-    // Outputs below the input's prefix are no inputs.
+    // Outputs below the input's prefix are not inputs.
     let leaves_some = pending.len() < files.inputs().count();
     if leaves_some || is_within(&arguments.output, &arguments.input) {
         let uri = manifest_uri(&arguments.output, &spec.job_name);
@@ -217,13 +217,13 @@ fn with_input(
     Ok(spec)
 }
 
-/// Whether a prefix is another one or below it, each with its slash or without.
+/// Whether a prefix is inside another one or equal to it, with or without final slashes.
 fn is_within(prefix: &S3Uri, outer: &S3Uri) -> bool {
     let [prefix, outer] = [prefix, outer].map(|uri| uri.join("").to_string());
     prefix.starts_with(&outer)
 }
 
-/// What is made, and until when AWS bills it.
+/// Says which resources are made, and until when AWS bills them.
 fn announcement(
     spec: &TransformSpec,
     files: usize,
@@ -241,7 +241,7 @@ fn announcement(
     )
 }
 
-/// Whether what failed is to be run again: as often as the flag says, or as the user likes.
+/// Whether failed files are run again: as often as the flag says, or as the user answers.
 fn wants_again(arguments: &Arguments, attempt: u32, failures: &Failures) -> Result<bool> {
     if attempt < arguments.retry {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! A job on its way, and what failed of it.
+//! Runs a job and collects its failures.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,20 +14,20 @@ use epitome_runtime::Progress;
 use crate::interrupt;
 use crate::state_lines::StateLines;
 
-/// Failed records of a file that are listed.
+/// Largest number of failed records that are listed for a file.
 const LISTED: usize = 5;
 
-/// What a job needs on its way.
+/// Context of a running job.
 pub(super) struct Run<'a> {
     pub(super) s3: &'a S3,
     pub(super) control_plane: &'a ControlPlane,
     pub(super) input: &'a S3Uri,
     pub(super) output: &'a S3Uri,
-    /// The media type of the answers, where it is not that of the documents.
+    /// Media type of the answers, where it differs from that of the documents.
     pub(super) accept: Option<&'a str>,
-    /// Whether the job is left alone once it has started.
+    /// Whether to return once the job has started.
     pub(super) no_wait: bool,
-    /// Time between two questions after the job's state.
+    /// Time between two checks of the job's state.
     pub(super) interval: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Failures {
         self.files.keys().cloned().collect()
     }
 
-    /// Lists them on standard error.
+    /// Lists the failures on standard error.
     pub(super) fn tell(&self) {
         if let Some(reason) = &self.reason {
             eprintln!("The job failed: {reason}");
@@ -67,7 +67,7 @@ impl Failures {
 }
 
 impl Run<'_> {
-    /// Follows a job of this name to its end, if there is one. Gives what failed of its files, and
+    /// Follows an earlier job of this name to its end, if there is one. Returns its failures, and
     /// the other files that have no output.
     pub(super) fn follow_earlier(&self, name: &str, now: &Files) -> Result<Option<Failures>> {
         let Some(mut job) = TransformJob::find(self.control_plane, name)? else { return Ok(None) };
@@ -88,7 +88,7 @@ impl Run<'_> {
     fn files_of(&self, job: &TransformJob, now: &Files) -> Result<Vec<String>> {
         let mut named = None;
         if let Some(manifest) = &job.manifest {
-            // It is gone where the job was followed to its end before.
+            // The manifest is removed when a job is followed to its end.
             let manifest = self.s3.get(manifest, &())?.unwrap_or_default();
             named = Some(manifest_files(&manifest));
         }
@@ -97,7 +97,7 @@ impl Run<'_> {
         Ok(files.map(str::to_owned).collect())
     }
 
-    /// Starts a job and follows it to its end. Gives what failed of these files.
+    /// Starts a job and follows it to its end. Returns the failures among these files.
     pub(super) fn job(&self, spec: &TransformSpec, pending: &[String]) -> Result<Failures> {
         let before = self.list()?;
         TransformJob::create(self.control_plane, spec)?;
@@ -115,7 +115,7 @@ impl Run<'_> {
         self.end(&job, &before, pending)
     }
 
-    /// A name for a job that runs again what failed, which no job has.
+    /// An unused name for a job that runs failed files again.
     pub(super) fn next_name(&self, name: &str) -> Result<String> {
         let mut attempt = 1;
         loop {
@@ -127,7 +127,7 @@ impl Run<'_> {
         }
     }
 
-    /// Removes what a job needed that has ended. Gives what failed of these files.
+    /// Removes the temporary resources of an ended job. Returns the failures among these files.
     fn end(&self, job: &TransformJob, before: &Files, files: &[String]) -> Result<Failures> {
         job.remove_model(self.control_plane)?;
         let failures = self.failures(job, before, files)?;
@@ -142,7 +142,7 @@ impl Run<'_> {
         Ok(Files::list(self.s3, self.input, self.output)?)
     }
 
-    /// Waits for the end of a job, and shows how many files have their output.
+    /// Waits for the end of a job, and shows how many files have an output.
     fn follow(&self, name: &str, before: &Files, pending: &[String]) -> Result<TransformJob> {
         let states = StateLines::new();
         let polling = Polling { interval: self.interval, progress: &states };
@@ -175,7 +175,8 @@ impl Run<'_> {
         }
         let has_lines = self.has_json_lines();
         for file in pending {
-            // A job that completed has written every output, if in the second of the one before.
+            // A completed job has written every output, though perhaps within the same second as
+            // the job before it.
             let is_done = job.status == JobStatus::Completed || now.is_new(file, before);
             let output = now.output(file).filter(|_| is_done);
             let records = match output {
@@ -194,13 +195,13 @@ impl Run<'_> {
         Ok(failures)
     }
 
-    /// Whether outputs have a JSON object a line, which may be an error.
+    /// Whether outputs have one JSON object per line, which may be an error.
     fn has_json_lines(&self) -> bool {
         self.accept.is_none_or(|accept| accept.contains("json"))
     }
 }
 
-/// The name of a job that runs again what failed.
+/// The name of a job that runs failed files again.
 fn again(name: &str, attempt: u32) -> String {
     let end = format!("-again-{attempt}");
     let start: String = name.chars().take(63 - end.len()).collect();

@@ -29,7 +29,7 @@ pub fn default_differences(a: &Bundle, b: &Bundle) -> Result<Vec<DefaultDifferen
     Ok(differences(a.defaults(), b.defaults()))
 }
 
-/// What makes B search as A does where neither is told otherwise.
+/// The parameters that make B search as A does by default.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ fn differences(a: &Map<String, Value>, b: &Map<String, Value>) -> Vec<DefaultDif
 }
 
 impl DefaultDifference {
-    /// Whether it is a parameter that is followed.
+    /// Whether the search uses this parameter.
     fn is_of_the_search(&self) -> bool {
         self.values.iter().all(|value| {
             let field = Map::from_iter([(self.name.clone(), value.clone())]);
@@ -64,7 +64,7 @@ impl DefaultDifference {
     }
 }
 
-/// Whether two values are the same; 1 is 1.0.
+/// Whether two values are equal. 1 equals 1.0.
 fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a == b,

@@ -8,9 +8,9 @@ use crate::error::Result;
 /// Absolute differences of logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Difference {
-    /// The largest.
+    /// Largest difference.
     pub max: f64,
-    /// Their sum.
+    /// Sum of the differences.
     pub sum: f64,
     /// Number of differences.
     pub count: usize,
@@ -29,7 +29,7 @@ impl Difference {
         difference
     }
 
-    /// The differences of both.
+    /// The differences of both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Difference {
         }
     }
 
-    /// The mean; 0 if there are none.
+    /// Mean difference; 0 if there are none.
     pub fn mean(&self) -> f64 {
         self.sum / self.count.max(1) as f64
     }
@@ -59,7 +59,7 @@ pub struct LogitError {
 }
 
 impl LogitError {
-    /// The differences of both.
+    /// The differences of both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl LogitError {
     }
 }
 
-/// Compares the logits of both decoders along the tokens of one summary; none if the summary has no
-/// token beside the decoder start.
+/// Compares the logits of both decoders along the tokens of one summary. `None` if the summary has
+/// no token except the decoder start.
 pub(super) fn along(
     bundles: [&mut Summarizer; 2],
     text: &str,
@@ -102,7 +102,7 @@ pub(super) fn along(
     Ok(Some(error))
 }
 
-/// What a bundle's encoder makes of the text.
+/// Runs a bundle's encoder on the text.
 fn encode(
     bundle: &mut Summarizer,
     text: &str,

@@ -76,10 +76,10 @@ pub struct Comparison {
     pub interrupted: bool,
 }
 
-/// Summarizes every document with both bundles, each with its own parameters, each document alone,
-/// and the bundles take turns at going first. Then runs both decoders over A's summary, token by
-/// token, and compares their logits. That is left out if the bundles have different vocabularies
-/// ([`same_vocabulary`]).
+/// Summarizes every document with both bundles, each with its own parameters. Documents are
+/// summarized one by one, and the bundles take turns at going first. Then both decoders run over
+/// A's summary token by token, and their logits are compared, unless the bundles have different
+/// vocabularies.
 ///
 /// # Errors
 ///
@@ -130,9 +130,9 @@ pub fn compare(
     Ok(found)
 }
 
-/// Whether token ids and logits of both bundles can be compared: they have the same tokenizer and
+/// Whether token ids and logits of both bundles can be compared: they need the same tokenizer and
 /// the same number of logits.
-pub fn same_vocabulary(a: &Bundle, b: &Bundle) -> bool {
+pub(crate) fn same_vocabulary(a: &Bundle, b: &Bundle) -> bool {
     let of = |bundle: &Bundle| {
         let manifest = bundle.manifest();
         let tokenizer = manifest.files.get(TOKENIZER);
@@ -141,7 +141,7 @@ pub fn same_vocabulary(a: &Bundle, b: &Bundle) -> bool {
     of(a) == of(b)
 }
 
-/// One summary; none if the comparison was stopped meanwhile.
+/// Makes one summary; `None` if the comparison was stopped meanwhile.
 fn make(
     summarizer: &mut Summarizer,
     document: &Document,

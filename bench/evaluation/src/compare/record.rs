@@ -1,4 +1,4 @@
-//! The figures of a comparison: the content of `epitome compare --format json`.
+//! The record of a comparison, which `epitome compare --format json` prints.
 
 use epitome_runtime::bundle::Bundle;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::machine::{Machine, Versions};
 use crate::rouge::Rouge;
 use crate::statistics::{Spread, mean, mean_interval};
 
-/// The figures of a comparison. In pairs, A comes first.
+/// The record of a comparison. In pairs, A comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ComparisonRecord {
     /// The bundles.
@@ -16,11 +16,12 @@ pub struct ComparisonRecord {
     /// Generation defaults in which the bundles differ.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub default_differences: Vec<DefaultDifference>,
-    /// Documents that were compared.
+    /// Number of documents that were compared.
     pub documents: usize,
-    /// Documents with a reference summary.
+    /// Number of documents with a reference summary.
     pub references: usize,
-    /// Documents that are longer than one of the models reads, and were cut.
+    /// Number of documents that are longer than the window of one of the models, and were
+    /// truncated.
     pub truncated: usize,
     /// Quality against the references; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -46,15 +47,15 @@ pub struct ComparisonRecord {
 /// A bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleRecord {
-    /// Its folder.
+    /// Folder of the bundle.
     pub path: String,
-    /// The checkpoint it was exported from.
+    /// Checkpoint that it was exported from.
     pub source: String,
     /// `model_type`
     pub architecture: String,
-    /// Precision of its weights.
+    /// Precision of the weights.
     pub precision: String,
-    /// Size on disk, all files together.
+    /// Size of all files in bytes.
     pub bytes: u64,
 }
 
@@ -117,7 +118,7 @@ pub struct LogitRecord {
 }
 
 impl ComparisonRecord {
-    /// The figures of a comparison of these two bundles.
+    /// Creates the record of a comparison of these two bundles.
     pub fn new(bundles: [&Bundle; 2], found: &Comparison) -> Self {
         let pairs = &found.pairs;
         let each = |figure: fn(&Made) -> f64| {
@@ -223,7 +224,7 @@ pub(super) mod tests {
     use crate::compare::Pair;
     use crate::sweep::Milliseconds;
 
-    /// Two documents; B is twice as fast, and a little worse on the second.
+    /// A record of two documents. B is twice as fast, and a little worse on the second.
     pub(in crate::compare) fn record(references: bool, one_vocabulary: bool) -> ComparisonRecord {
         let made = |ids: &[u32], decode: f64, score: f64| Made {
             token_ids: ids.to_vec(),

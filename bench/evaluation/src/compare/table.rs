@@ -1,10 +1,10 @@
-//! The table in the terminal.
+//! The table of a comparison for the terminal.
 
 use std::fmt::Write;
 
 use super::{ComparisonRecord, Interval};
 
-/// Both bundles side by side, and the difference of B from A.
+/// A table with both bundles side by side, and the difference of B from A.
 pub fn table(record: &ComparisonRecord) -> String {
     let mut out = String::new();
     let [a, b] = &record.bundles;
@@ -83,7 +83,7 @@ pub fn table(record: &ComparisonRecord) -> String {
     out
 }
 
-/// ROUGE as points from 0 to 100.
+/// ROUGE in points from 0 to 100.
 fn points(score: f64) -> String {
     format!("{:.2}", 100.0 * score)
 }

@@ -1,5 +1,5 @@
-//! Line plots and scatter plots as SVG, legible on paper, on a dark page and for the colour-blind:
-//! every series has a colour of Okabe and Ito's palette, a dash and a marker of its own.
+//! Line plots and scatter plots as SVG. They are legible on paper, on a dark page and for the
+//! colour-blind: every series has its own colour of Okabe and Ito's palette, dash and marker.
 
 mod scale;
 mod svg;
@@ -10,7 +10,7 @@ pub use svg::render;
 /// Panels side by side that share a legend.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figure {
-    /// A description for those who cannot see the figure.
+    /// Description for people who cannot see the figure.
     pub description: String,
     /// The panels, from left to right.
     pub panels: Vec<Panel>,
@@ -31,11 +31,11 @@ pub struct Panel {
     pub y_label: String,
     /// Whether the vertical axis begins at zero.
     pub y_from_zero: bool,
-    /// Range of the vertical axis; computed from the data if none.
+    /// Range of the vertical axis; computed from the data if `None`.
     pub y_range: Option<(f64, f64)>,
     /// The data.
     pub series: Vec<Series>,
-    /// Positions and texts of the ticks of the horizontal axis, where they are not numbers.
+    /// Positions and texts of the ticks of the horizontal axis, if they are not numbers.
     pub x_ticks: Vec<(f64, String)>,
     /// Position and label of a vertical line.
     pub limit: Option<(f64, String)>,
@@ -46,7 +46,7 @@ pub struct Panel {
 pub struct Series {
     /// Name in the legend.
     pub name: String,
-    /// Number of its dash, marker and colour, the same in all panels.
+    /// Index of its dash, marker and colour, the same in all panels.
     pub style: usize,
     /// Whether a line joins the points.
     pub line: bool,
@@ -54,8 +54,8 @@ pub struct Series {
     pub markers: bool,
     /// The points, from left to right if a line joins them.
     pub points: Vec<(f64, f64)>,
-    /// Lower and upper end of a band around the line, for each point; or empty.
+    /// Lower and upper end of a band around the line, for each point; may be empty.
     pub band: Vec<(f64, f64)>,
-    /// Labels beside points: the position in `points`, and the text.
+    /// Labels of points: the position in `points`, and the text.
     pub labels: Vec<(usize, String)>,
 }

@@ -19,7 +19,8 @@ impl Scale {
     }
 }
 
-/// The range of the values with a margin; with `from_zero` it starts at zero if no value is below.
+/// The range of the values with a margin. With `from_zero` it starts at zero if no value is
+/// negative.
 pub(super) fn range(values: impl Iterator<Item = f64>, from_zero: bool) -> (f64, f64) {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {

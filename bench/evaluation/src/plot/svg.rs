@@ -9,14 +9,14 @@ const TOP: f64 = 30.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
-/// Height of a line of the legend.
+/// Height of a legend line in pixels.
 const LEGEND: f64 = 26.0;
 
-/// A dash for each style. Their colours are in [`STYLE`].
+/// Dash of each style. The colours are in [`STYLE`].
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "9 3 2 3", "5 2 1 2 1 2", "1 2"];
 
-/// Colours follow the page's. Those of the series are Okabe and Ito's, a little lighter on a dark
-/// page.
+/// Colours follow those of the page. The series have Okabe and Ito's colours, a little lighter on a
+/// dark page.
 const STYLE: &str = "<style>\
 .ep text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1f2328}\
 .ep .title{font-weight:600;font-size:13px}.ep .small{font-size:10.5px}\
@@ -75,7 +75,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// The names of all series in the order of their styles, in as many lines as they need.
+/// The names of all series in the order of their styles, in as many lines as needed.
 struct Legend<'a> {
     entries: Vec<(&'a Series, f64, usize)>,
 }
@@ -167,7 +167,7 @@ impl<'a> Plot<'a> {
         self.axes(out);
         if let Some((x, text)) = &self.panel.limit {
             let x = self.x(*x);
-            // The label goes to the side that has room for it.
+            // Puts the label on the side with more room.
             let (anchor, place) = match x > self.size.0 / 2.0 {
                 true => ("end", x - 4.0),
                 false => ("start", x + 4.0),
@@ -329,8 +329,7 @@ mod tests {
         }
     }
 
-    /// Opening and closing tags in balance, and no bare special character: what a parser would
-    /// check.
+    /// Checks what a parser would: balanced tags, and no unescaped special characters.
     fn is_well_formed(text: &str) -> bool {
         let mut open = Vec::new();
         let mut rest = text;

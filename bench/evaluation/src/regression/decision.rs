@@ -1,53 +1,53 @@
-//! Decides from ratios of figures whether one of them grew by more than is tolerated.
+//! Decides from ratios of figures whether one of them grew by more than the tolerance.
 
 use serde::{Deserialize, Serialize};
 
 use crate::sequential_test::{MAX_SAMPLES, MIN_REFERENCE_SAMPLES, Reference, Verdict, deviation};
 use crate::statistics::{mean, median};
 
-/// Rounds after which nothing is measured any more.
+/// Number of rounds after which the measurement ends.
 pub(super) const MAX_ROUNDS: usize = MAX_SAMPLES + MIN_REFERENCE_SAMPLES;
 
-/// What became of a figure.
+/// Outcome of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// It did not grow by more than is tolerated.
+    /// The figure did not grow by more than the tolerance.
     Kept,
-    /// It grew by more than is tolerated.
+    /// The figure grew by more than the tolerance.
     Worse,
     /// The figure scatters too much to tell.
     Unclear,
 }
 
-/// The ratios of a figure, as logarithms, one a round.
+/// The logarithms of the ratios of a figure, one per round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Ratios {
-    /// A second process of the old model over the first: what chance does.
+    /// A second process of the old model over the first: the influence of chance.
     pub(super) chance: Vec<f64>,
-    /// The new model over the old one.
+    /// The new model over the old one: the change.
     pub(super) change: Vec<f64>,
 }
 
-/// What the ratios say so far.
+/// The decision after some rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Decision {
-    /// None while more rounds may tell.
+    /// `None` while more rounds may tell.
     pub(super) outcome: Option<Outcome>,
-    /// The relative growth.
+    /// Relative growth.
     pub(super) growth: f64,
-    /// The smallest growth that this many rounds tell from chance.
+    /// Smallest growth that this number of rounds distinguishes from chance.
     pub(super) detectable: f64,
 }
 
 impl Ratios {
     /// The test decides between no growth and twice the tolerance, so that growth beyond the
-    /// tolerance is evidence for "worse" and growth below it for "kept". Where a round scatters too
+    /// tolerance is evidence for "worse" and growth below it for "kept". If a round scatters too
     /// much for that, means of two, three or four rounds serve as samples. `tests` figures share
     /// the false-alarm rate.
     ///
-    /// Both processes of the old model are alike, and all take turns at going first: without a
-    /// change the ratios lie around 1, so that the reference needs no center of its own.
+    /// Both processes of the old model are equal, and all processes take turns at going first.
+    /// Without a change the ratios thus lie around 1, and the reference needs no center of its own.
     pub(super) fn decide(&self, tolerance: f64, tests: usize) -> Decision {
         let rounds = self.change.len();
         let growth = if rounds == 0 { 0.0 } else { median(&self.change).exp_m1() };
@@ -71,7 +71,7 @@ impl Ratios {
             _ if rounds >= MAX_ROUNDS => Some(Outcome::Unclear),
             _ => None,
         };
-        // Growth from the middle between nothing and what is detectable on counts as worse.
+        // Growth above half of what is detectable counts as worse.
         Decision { outcome, growth, detectable: reference.detectable(wanted) / 2.0 }
     }
 }
@@ -85,14 +85,14 @@ mod tests {
 
     const TOLERANCE: f64 = 0.03;
 
-    /// A ratio where times scatter by `deviation`, one in twenty of them wildly.
+    /// A ratio of times that scatter by `deviation`, one in twenty of them wildly.
     fn ratio(random: &mut Rng, deviation: f64, growth: f64) -> f64 {
         let wild = if random.f64() < 0.05 { 4.0 } else { 1.0 };
         growth.ln_1p() + wild * deviation * normal(random)
     }
 
-    /// How many of `runs` runs end with each outcome, where `tests` figures are tested at once and
-    /// the first of them grows.
+    /// The number of `runs` runs for each outcome, if `tests` figures are tested at once and the
+    /// first of them grows.
     fn outcomes(runs: usize, tests: usize, deviation: f64, growth: f64) -> [usize; 3] {
         let mut random = Rng::with_seed(7);
         let mut counts = [0; 3];
@@ -141,7 +141,7 @@ mod tests {
         assert!(kept >= 198, "{kept}");
         let [kept, _, unclear] = outcomes(200, 1, 0.2, 0.0);
         assert!(unclear >= 195 && kept <= 5, "{kept} {unclear}");
-        // A growth beyond all noise is found on any machine.
+        // Growth beyond all noise is found on any machine.
         assert_eq!(outcomes(50, 1, 0.1, 2.0)[Outcome::Worse as usize], 50);
     }
 

@@ -1,13 +1,13 @@
-//! Did a model get slower or worse? The new model against the old one, or against the results of an
-//! earlier run.
+//! Detects whether a model got slower or worse: compares a new model with the old one, or with the
+//! results of an earlier run.
 //!
-//! [`Plan::run`] has both models at hand. They run in processes of their own that take turns, so
-//! that what else the machine does meets both. A sequential test decides: it stops as soon as the
-//! answer is clear, and calls one unchanged model in a thousand slower.
+//! [`Plan::run`] has both models. They run in interleaved processes, so that other load of the
+//! machine affects both. A sequential test decides: it stops as soon as the answer is clear, and
+//! calls one unchanged model in a thousand slower.
 //!
-//! [`against_results`] has only figures of another hour. Tokens and ROUGE do not depend on the
-//! hour, and are compared as above. Times do, by an amount that nobody knows: only a slowdown
-//! beyond [`DRIFT`] is told.
+//! [`against_results`] has only figures of an earlier hour. Tokens and ROUGE do not depend on the
+//! hour, and are compared as above. Times do by an unknown amount, so only a slowdown beyond
+//! [`DRIFT`] is reported.
 
 mod decision;
 mod quality;
@@ -31,99 +31,99 @@ use crate::statistics::mean;
 use crate::sweep::{Sample, Samples};
 use crate::worker::{Program, Start};
 
-/// The default tolerance with both models at hand.
+/// Default tolerance if both models are measured.
 pub const TOLERANCE: f64 = 0.03;
-/// The slowdown that may come from the hour alone, where times of two runs are compared. A machine
-/// with neighbours drifts by this much within a day.
+/// Slowdown that may come from the hour alone, when times of two runs are compared. A machine with
+/// neighbours drifts by this much within a day.
 pub const DRIFT: f64 = 0.15;
-/// The stated false-alarm rate of a run, of times and memory together.
-pub const FALSE_ALARM_RATE: f64 = 0.001;
+/// Stated false-alarm rate of a run, for times and memory together.
+const FALSE_ALARM_RATE: f64 = 0.001;
 
-/// The new model against the old one.
+/// Comparison of a new model with an old one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
-    /// The whole verdict.
+    /// Outcome of the whole comparison.
     pub outcome: Outcome,
     /// The verdict in a sentence.
     pub verdict: String,
-    /// The growth that is tolerated, a fraction.
+    /// Tolerated growth as a fraction.
     pub tolerance: f64,
-    /// How the times were compared.
+    /// Method of comparing the times.
     pub method: Method,
-    /// Each figure.
+    /// Figures that were compared.
     pub figures: Vec<FigureRecord>,
     /// ROUGE-L, if there are references.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub quality: Option<Quality>,
-    /// The share of summaries that are not the same text; absent where the old ones are gone.
+    /// Share of summaries with a different text; `None` if the old ones are not stored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub different: Option<f64>,
-    /// What a reader should know before believing the verdict.
+    /// Warnings about the verdict.
     pub warnings: Vec<String>,
-    /// The results of the old model.
+    /// Results of the old model.
     pub old: Results,
 }
 
-/// How times were compared.
+/// Method of comparing times.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// In interleaved processes.
+    /// Interleaved processes.
     Interleaved {
-        /// Rounds of fresh processes.
+        /// Number of rounds of fresh processes.
         rounds: usize,
-        /// Documents of a round.
+        /// Number of documents in a round.
         documents: usize,
-        /// How often an unchanged model is called slower.
+        /// Rate at which an unchanged model is called slower.
         false_alarm_rate: f64,
     },
-    /// With the times of an earlier run.
+    /// Comparison with the times of an earlier run.
     Stored,
 }
 
 /// A figure that was compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FigureRecord {
-    /// What it is: time, memory or load time.
+    /// Kind of the figure: time, memory or load time.
     pub name: String,
-    /// The setting whose time it is.
+    /// Setting of a time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub setting: Option<Setting>,
-    /// Its relative growth.
+    /// Relative growth.
     pub growth: f64,
-    /// The smallest growth that could be told from chance; the tolerance, or more.
+    /// Smallest growth that could be distinguished from chance; the tolerance, or more.
     pub detectable: f64,
-    /// What became of it.
+    /// Outcome for this figure.
     pub outcome: Outcome,
 }
 
-/// What to compare, old first.
+/// Models, documents and settings of a comparison. The old model comes first.
 pub struct Plan<'a> {
-    /// The programs that run the models.
+    /// Programs that run the models.
     pub programs: [&'a Program; 2],
     /// The models.
     pub bundles: [&'a Bundle; 2],
-    /// Threads of each model.
+    /// Number of threads of each model.
     pub threads: usize,
     /// The documents.
     pub data: &'a Dataset,
-    /// Their name.
+    /// Name of the documents.
     pub data_name: &'a str,
     /// The settings.
     pub settings: &'a [Setting],
-    /// The growth that is tolerated, a fraction.
+    /// Tolerated growth as a fraction.
     pub tolerance: f64,
-    /// When and by what this is measured.
+    /// Origin of the measurement.
     pub origin: Origin,
 }
 
 impl Plan<'_> {
-    /// Measures, and returns the comparison with the results and samples of the new model. Where
-    /// the models' other generation defaults differ, both have the old one's.
+    /// Measures, and returns the comparison with the results and samples of the new model. If other
+    /// generation defaults of the models differ, both run with those of the old model.
     ///
     /// # Errors
     ///
-    /// [`Error::Interrupted`] when `progress` says so, or that a model cannot be loaded or fails.
+    /// [`Error::Interrupted`] when `progress` says so. Errors of loading or running a model.
     pub fn run(&self, progress: &dyn Progress) -> Result<(Regression, Results, Samples)> {
         let parameters = [Default::default(), shared_defaults(self.bundles[0], self.bundles[1])?];
         let task = Task { data: self.data, settings: self.settings, parameters };
@@ -171,7 +171,7 @@ fn measure(
     Ok((summaries, decided))
 }
 
-/// The share of summaries that differ; both lists are in the same order of documents and settings.
+/// The share of summaries that differ. Both lists are in the same order of documents and settings.
 fn different(old: &[Sample], new: &[Sample]) -> f64 {
     let pairs = old.iter().zip(new).map(|(old, new)| f64::from(old.summary != new.summary));
     mean(&pairs.collect::<Vec<f64>>())
@@ -218,11 +218,11 @@ fn regression(
     })
 }
 
-/// Checks that results can be compared with what is about to be measured.
+/// Checks that results can be compared with a measurement of these documents.
 ///
 /// # Errors
 ///
-/// [`Error::Settings`] where they are of other documents, or were ended early.
+/// [`Error::Settings`] if they are of other documents, or were ended early.
 pub fn check(old: &Results, data: &Dataset) -> Result<()> {
     if old.interrupted {
         return Err(Error::Settings(
@@ -290,7 +290,7 @@ pub fn against_results(old: Results, new: &Results, tolerance: f64) -> Regressio
     })
 }
 
-/// Why times of two runs cannot be compared.
+/// Reasons why times of two runs cannot be compared.
 fn obstacles(old: &Results, new: &Results) -> Vec<String> {
     let mut found = Vec::new();
     let mut differ = |what: &str, old: &str, new: &str| {
@@ -311,11 +311,11 @@ fn obstacles(old: &Results, new: &Results) -> Vec<String> {
     found
 }
 
-/// The regression with its outcome and verdict, from its figures.
+/// Sets the outcome and the verdict from the figures.
 fn judged(mut regression: Regression) -> Regression {
     let is = |outcome| move |figure: &&FigureRecord| figure.outcome == outcome;
     let worse: Vec<&FigureRecord> = regression.figures.iter().filter(is(Outcome::Worse)).collect();
-    // Loading is short and scatters: that it stays unclear says nothing of the machine.
+    // Loading is short and scatters, so an unclear result says nothing about the machine.
     let unclear: Vec<&FigureRecord> = regression
         .figures
         .iter()
@@ -360,7 +360,7 @@ fn judged(mut regression: Regression) -> Regression {
     regression
 }
 
-/// The figure of each name that grew most.
+/// For each name, the figure that grew most.
 fn worst<'a>(figures: &[&'a FigureRecord]) -> impl Iterator<Item = &'a FigureRecord> {
     let mut found: Vec<&FigureRecord> = Vec::new();
     for figure in figures {

@@ -1,4 +1,4 @@
-//! Whether a new model's summaries are worse, by ROUGE-L over the same documents.
+//! Tests whether a new model's summaries are worse, by ROUGE-L over the same documents.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,29 +6,29 @@ use super::decision::Outcome;
 use crate::results::{FEW_DOCUMENTS, Results};
 use crate::statistics::{mean, mean_quantiles};
 
-/// The share of unchanged models that are called worse.
+/// Share of unchanged models that are called worse.
 const FALSE_ALARM_RATE: f64 = 0.001;
 
 /// ROUGE-L of two models over the same documents: means over all settings, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
-    /// Documents with a reference summary.
+    /// Number of documents with a reference summary.
     pub documents: usize,
-    /// The old model.
+    /// ROUGE-L of the old model.
     pub old: f64,
-    /// The new model.
+    /// ROUGE-L of the new model.
     pub new: f64,
     /// The 95% interval of the difference, by a paired bootstrap over the documents.
     pub interval: [f64; 2],
-    /// Whether it is worse by more than is tolerated.
+    /// Outcome: whether the loss exceeds the tolerance.
     pub outcome: Outcome,
 }
 
 impl Quality {
-    /// Compares results over the same documents; none without references.
+    /// Compares results over the same documents. `None` without references.
     ///
-    /// Worse is what lost more than the tolerated share of the old model's ROUGE-L, and of which
-    /// the bootstrap says that chance does it once in a thousand times.
+    /// A model is worse if it lost more than the tolerated share of the old model's ROUGE-L, and
+    /// the bootstrap says that chance does this once in a thousand times.
     pub(super) fn of(old: &Results, new: &Results, tolerance: f64) -> Option<Self> {
         let pairs: Vec<(f64, f64)> = old
             .by_document
@@ -55,7 +55,7 @@ impl Quality {
         })
     }
 
-    /// The comparison in a phrase.
+    /// The comparison as a phrase.
     pub(super) fn sentence(&self) -> String {
         let points = |score: f64| 100.0 * score;
         let few = match self.documents < FEW_DOCUMENTS {
@@ -97,7 +97,7 @@ mod tests {
         let worse = quality(50, |row| -0.02 - 0.001 * (row % 3) as f64);
         assert_eq!(worse.outcome, Outcome::Worse);
         assert!(worse.interval[1] < 0.0);
-        // One document that lost everything is chance.
+        // A loss in a single document is chance.
         assert_eq!(quality(12, |row| if row == 3 { -0.4 } else { 0.0 }).outcome, Outcome::Kept);
         assert_eq!(quality(50, |_| 0.1).outcome, Outcome::Kept);
     }

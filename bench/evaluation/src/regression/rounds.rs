@@ -11,19 +11,19 @@ use crate::settings::Setting;
 use crate::sweep::{Sample, Samples};
 use crate::worker::{Model, Start};
 
-/// Seconds that a round should take at most, as far as one document allows.
+/// Longest round in seconds, unless one document takes longer.
 const ROUND_SECONDS: f64 = 5.0;
-/// Summaries of each document at each setting in a round. The fastest counts: what else the machine
-/// does makes times longer and never shorter.
+/// Summaries of each document at each setting in a round. The fastest one counts, because other
+/// load of the machine makes times longer and never shorter.
 const PASSES: usize = 2;
-/// Processes of a round: two of the old model, one of the new.
+/// Number of processes in a round: two of the old model, one of the new.
 const PROCESSES: usize = 3;
 
-/// What is measured.
+/// Settings and documents of the measurement.
 pub(super) struct Task<'a> {
     pub(super) data: &'a Dataset,
     pub(super) settings: &'a [Setting],
-    /// Generation parameters for the old and the new model beside those of the setting.
+    /// Generation parameters of the old and the new model, besides those of the setting.
     pub(super) parameters: [Map<String, Value>; 2],
 }
 
@@ -108,8 +108,8 @@ pub(super) struct Decided {
 /// Starts fresh processes round after round until it is clear whether the new model is slower.
 ///
 /// A round has two processes of the old model and one of the new. They summarize the same documents
-/// at the same settings and take turns. The second process of the old model tells what chance does
-/// on this machine at this hour.
+/// at the same settings and take turns. The second process of the old model shows the influence of
+/// chance on this machine at this hour.
 ///
 /// # Errors
 ///
@@ -146,7 +146,7 @@ pub(super) fn rounds(
                 ratios.change.push(new - first);
             }
         }
-        // Some systems do not tell the memory of a process.
+        // Some systems do not report the memory of a process.
         figures.retain(|(_, ratios)| !ratios.change.is_empty());
         decided.rounds += 1;
         progress.advance(1);
@@ -205,7 +205,7 @@ impl Task<'_> {
     }
 }
 
-/// The order in which processes take their turns: each of the six comes as often.
+/// The order of the processes in a turn. Each of the six orders occurs equally often.
 fn order(turn: usize) -> [usize; PROCESSES] {
     let mut order = [0, 1, 2].map(|place| (place + turn) % PROCESSES);
     if turn / PROCESSES % 2 == 1 {
@@ -215,14 +215,14 @@ fn order(turn: usize) -> [usize; PROCESSES] {
 }
 
 fn logarithm(value: f64) -> f64 {
-    // A clock may not see the shortest of times.
+    // A clock may not resolve the shortest times.
     value.max(1e-6).ln()
 }
 
 /// As many documents as a round has time for, evenly spread.
 fn spread(documents: &[Document], seconds_a_document: f64) -> Vec<&Document> {
     let a_round = ROUND_SECONDS / (seconds_a_document * (PROCESSES * PASSES) as f64);
-    // Infinity, for documents that take no time, becomes the greatest number.
+    // An infinite count, for documents that take no time, saturates.
     let count = (a_round as usize).clamp(1, documents.len().max(1));
     let place = |index: usize| index * documents.len() / count;
     (0..count).filter_map(|index| documents.get(place(index))).collect()

@@ -1,4 +1,4 @@
-//! Tests with models that are made up.
+//! Tests with fake models.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use crate::settings::Stopping;
 use crate::sweep::{Made, Milliseconds};
 use crate::worker::Model;
 
-/// A model that takes a stated time, with a little noise that differs from process to process.
+/// A model that takes a stated time with a little noise, which differs between processes.
 struct Fake {
     milliseconds: f64,
     noise: f64,
@@ -151,7 +151,7 @@ fn times_of_another_run_are_believed_as_far_as_machines_drift() {
     let (slower, verdict) = outcome(1.3, DRIFT);
     assert_eq!(slower, Outcome::Worse);
     assert!(verdict.contains("takes 30.0% longer"), "{verdict}");
-    // A closer look than the drift allows is refused, unless the slowdown is beyond it.
+    // A tolerance below the drift gives no answer, unless the slowdown exceeds the drift.
     let (unclear, verdict) = outcome(1.05, 0.03);
     assert_eq!(unclear, Outcome::Unclear);
     assert!(verdict.contains("only a slowdown of more than 15% is told"), "{verdict}");

@@ -1,4 +1,4 @@
-//! What the pages of reports are made of.
+//! HTML elements of the report pages.
 
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ tr.picked{font-weight:600}td.mark{text-align:center}.text{text-align:left;vertic
 h2{break-after:avoid}svg,figure,tr{break-inside:avoid}.wide{overflow:visible}\
 .wide>svg{max-width:100%}table{font-size:10px}}";
 
-/// A page with a heading; `write` adds what follows.
+/// A page with a heading; `write` adds the content.
 pub(super) fn shell(title: &str, write: impl FnOnce(&mut String)) -> String {
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -41,7 +41,7 @@ pub(super) fn shell(title: &str, write: impl FnOnce(&mut String)) -> String {
     out
 }
 
-/// A figure whose panels stand below each other where there is little room.
+/// A figure whose panels are stacked on narrow screens.
 pub(super) fn panels(figure: Figure) -> String {
     let Figure { description, panels, panel_width, panel_height } = figure;
     let panels = panels.into_iter().map(|panel| {
@@ -51,7 +51,7 @@ pub(super) fn panels(figure: Figure) -> String {
     format!("<div class=\"panels\">{}</div>", panels.collect::<String>())
 }
 
-/// A sentence in a box of a class.
+/// A sentence in a box of a CSS class.
 pub(super) fn sentence(out: &mut String, class: &str, text: &str) {
     let _ = writeln!(out, "<p class=\"{class}\">{}.</p>", escape(text));
 }

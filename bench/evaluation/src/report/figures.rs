@@ -6,12 +6,12 @@ use crate::settings::Stopping;
 use crate::statistics::Spread;
 
 const PENALTY: &str = "length_penalty";
-/// Style of greedy search; stopping rules and beams have those before it.
+/// Style of greedy search. Stopping rules and beams have the styles before it.
 const GREEDY: usize = 4;
-/// Style of the setting picked for the budget: a ring around its point.
+/// Style of the setting that was picked for the budget: a ring around its point.
 const RING: usize = 5;
-/// So many points can have a number each.
-const FEW: usize = 24;
+/// Largest number of points that are numbered.
+const MAX_NUMBERED: usize = 24;
 
 /// A figure of merit to plot against `length_penalty`.
 pub(super) struct Measure {
@@ -25,7 +25,7 @@ pub(super) struct Measure {
     pub(super) band: fn(&Point) -> Option<(f64, f64)>,
 }
 
-/// All of them.
+/// All measures.
 pub(super) const MEASURES: [Measure; 4] = [
     Measure {
         title: "Latency",
@@ -83,7 +83,7 @@ pub(super) fn by_beams(results: &Results, measure: &Measure) -> Option<Figure> {
     })
 }
 
-/// Latency, length and quality against `length_penalty`, side by side, at one number of beams.
+/// Latency, length and quality against `length_penalty`, side by side, for one number of beams.
 pub fn overview(results: &Results, num_beams: usize) -> Figure {
     let points: Vec<&Point> = results.points.iter().collect();
     let panel = |measure: &Measure| Panel {
@@ -185,13 +185,13 @@ fn share_range(panels: &mut [Panel]) {
     }
 }
 
-/// Quality against latency: every setting, the Pareto front, the budget and the setting picked for
-/// it. None if there are no references.
+/// Quality against latency: every setting, the Pareto front, the budget and the picked setting.
+/// `None` without references.
 pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
     let place = |point: &Point| Some((point.latency_ms.p90, 100.0 * point.rouge?.rouge_l));
     let mut series: Vec<Series> = Vec::new();
-    // Numbers of many points would cover one another.
-    let all = results.points.len() <= FEW;
+    // Numbers of many points would overlap.
+    let all = results.points.len() <= MAX_NUMBERED;
     for (row, point) in results.points.iter().enumerate() {
         let Some(at) = place(point) else { continue };
         let number = (point.pareto || all).then(|| (row + 1).to_string());
@@ -201,7 +201,7 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
             known.points.push(at);
             continue;
         }
-        // The ring is for the picked setting.
+        // Only the picked setting has the ring.
         let style = series.len() % RING;
         let labels = number.map(|number| (0, number)).into_iter().collect();
         let points = vec![at];
@@ -213,7 +213,8 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
     let mut front: Vec<&Point> = results.points.iter().filter(|point| point.pareto).collect();
     front.sort_by(|a, b| a.latency_ms.p90.total_cmp(&b.latency_ms.p90));
     let points: Vec<(f64, f64)> = front.iter().filter_map(|point| place(point)).collect();
-    // Stairs: between two settings, the faster one is the best within its latency.
+    // The front is drawn as stairs: between two settings, the faster one is the best within its
+    // latency.
     let mut stairs: Vec<(f64, f64)> = Vec::new();
     for &(x, y) in &points {
         stairs.extend(stairs.last().map(|last| (x, last.1)));
@@ -251,8 +252,8 @@ pub(super) fn tradeoff(results: &Results) -> Option<Figure> {
     })
 }
 
-/// The old and the new model at each setting, which has the number of its row in the table. Without
-/// references there is no quality.
+/// The old and the new model at each setting. A setting has the number of its row in the table.
+/// Without references there is no quality.
 pub(super) fn old_and_new(old: &Results, new: &Results) -> Figure {
     let panel = |title: &str, label: &str, values: &[(&str, usize, Value)]| {
         let series = values.iter().flat_map(|&(name, style, value)| {

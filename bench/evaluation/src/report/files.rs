@@ -1,9 +1,10 @@
-//! The files of a report. Each is written beside its place and renamed, so it is never incomplete.
+//! The files of a report. Each is written to a temporary file and renamed, so it is never
+//! incomplete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use epitome_runtime::beside;
+use epitome_runtime::atomic_file;
 use serde::Serialize;
 
 use super::html::page;
@@ -50,18 +51,19 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     json
 }
 
-/// Writes a file beside its place and renames it.
+/// Writes a file through a temporary file that is renamed.
 ///
 /// # Errors
 ///
 /// [`Error::Io`], naming the file.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    beside::replace(path, bytes).map_err(Error::io(path))
+    atomic_file::replace(path, bytes).map_err(Error::io(path))
 }
 
 fn settings_csv(results: &Results) -> Vec<u8> {
-    let header = "setting,num_beams,early_stopping,length_penalty,samples,p10_ms,p50_ms,p90_ms,mean_ms,\
-                  encode_ms,decode_ms,steps,tokens,characters,tokens_per_second,\
+    let header = "setting,num_beams,early_stopping,length_penalty,samples,\
+                  p10_ms,p50_ms,p90_ms,mean_ms,encode_ms,decode_ms,\
+                  steps,tokens,characters,tokens_per_second,\
                   rouge1,rouge2,rougeL,rougeL_low,rougeL_high,pareto,picked";
     let rows = results.points.iter().enumerate().map(|(index, point)| {
         let (stopping, penalty) = beam_cells(point);

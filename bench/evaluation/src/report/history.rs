@@ -8,12 +8,12 @@ use crate::plot::{Figure, Panel, Series, escape};
 use crate::results::{Point, Results};
 use crate::settings::Setting;
 
-/// Settings that are drawn: as many as there are styles.
+/// Largest number of settings that are drawn: the number of styles.
 const DRAWN: usize = 6;
-/// Dates on an axis.
+/// Number of dates on an axis.
 const DATES: usize = 5;
 
-/// The page of results, oldest first.
+/// The page of results, the oldest first.
 pub(crate) fn history(all: &[Results]) -> String {
     let title = match all.last() {
         Some(last) => format!("{} over time", last.model.name),
@@ -86,7 +86,8 @@ fn line(
     Series { name, style, line: true, markers: true, points, ..Default::default() }
 }
 
-/// The settings of the last run that tell most: the one picked, the Pareto front, then the others.
+/// The most informative settings of the last run: the picked one, the Pareto front, then the
+/// others.
 fn drawn(all: &[Results]) -> Vec<Setting> {
     let mut points: Vec<&Point> =
         all.last().map_or(&[][..], |last| &last.points[..]).iter().collect();

@@ -1,5 +1,4 @@
-//! `report.html`: one file without scripts or links to other files, which can be read on a phone
-//! and printed.
+//! `report.html`: one file without scripts or links to other files, for phones and printing.
 
 use std::fmt::Write;
 
@@ -28,7 +27,7 @@ pub(super) fn page(results: &Results, regression: Option<&Regression>) -> String
                 true => "warn",
                 false => "verdict",
             };
-            // A comparison has told its warnings.
+            // A comparison has its own warnings.
             if class == "verdict" || regression.is_none() {
                 sentence(out, class, &text);
             }
@@ -126,7 +125,7 @@ fn origin(out: &mut String, results: &Results) {
     }
 }
 
-/// A number of things.
+/// A number with a noun.
 pub(super) fn count(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),

@@ -8,7 +8,7 @@ use crate::plot::escape;
 use crate::regression::{FigureRecord, Method, Outcome, Regression};
 use crate::results::{Example, Results};
 
-/// The verdict first, and then what it rests on.
+/// Writes the verdict, and then its details.
 pub(super) fn part(out: &mut String, regression: &Regression, new: &Results) {
     let class = match regression.outcome {
         Outcome::Kept => "verdict",
@@ -17,7 +17,7 @@ pub(super) fn part(out: &mut String, regression: &Regression, new: &Results) {
     };
     sentence(out, class, &regression.verdict);
     for warning in &regression.warnings {
-        // An unclear verdict may quote the warning that made it so.
+        // An unclear verdict may quote the warning that caused it.
         if !regression.verdict.contains(warning.as_str()) {
             sentence(out, "warn", warning);
         }
@@ -39,8 +39,8 @@ fn method(regression: &Regression) -> String {
     let how = match regression.method {
         Method::Interleaved { rounds, documents, false_alarm_rate } => format!(
             "{rounds} rounds of fresh processes that took turns on {documents} of the documents. A \
-             second process of the old model told what chance does. A model that has not changed is \
-             called slower in {} of 1,000 runs.",
+             second process of the old model told what chance does. A model that has not changed \
+             is called slower in {} of 1,000 runs.",
             1e3 * false_alarm_rate
         ),
         Method::Stored => format!(
@@ -82,8 +82,8 @@ fn figures(out: &mut String, regression: &Regression, new: &Results) {
     if let Some(quality) = &regression.quality {
         let _ = writeln!(
             out,
-            "<p class=\"note\">ROUGE-L over all settings and {} documents: {:.2} before, {:.2} now; \
-             95% interval of the difference {:+.2} to {:+.2}.</p>",
+            "<p class=\"note\">ROUGE-L over all settings and {} documents: {:.2} before, {:.2} \
+             now; 95% interval of the difference {:+.2} to {:+.2}.</p>",
             quality.documents,
             100.0 * quality.old,
             100.0 * quality.new,

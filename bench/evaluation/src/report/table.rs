@@ -1,4 +1,4 @@
-//! The table in the terminal.
+//! The table of a sweep for the terminal.
 
 use std::fmt::Write;
 
@@ -50,7 +50,7 @@ pub fn table(results: &Results) -> String {
     out
 }
 
-/// What the figures come to, a sentence each.
+/// The main results, one sentence each.
 pub(super) fn sentences(results: &Results) -> Vec<String> {
     let holdout = results.holdout.map(|holdout| holdout.sentence());
     results.verdict().into_iter().chain(holdout).chain(results.warning()).collect()

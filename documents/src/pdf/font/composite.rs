@@ -1,4 +1,4 @@
-//! Fonts of which one to four bytes are a letter.
+//! Composite fonts, whose characters have one to four bytes.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,23 +9,23 @@ use hayro_syntax::object::{Array, Dict, Object, Stream};
 
 use super::code::{Code, lookup, to_unicode};
 
-/// A font by the numbers of its characters (CID).
+/// A font with character ids (CID).
 pub(super) struct Composite {
     codes: Codes,
     is_vertical: bool,
     to_unicode: Option<CMap>,
-    /// By number, in thousandths of the font's size.
+    /// Widths by character id, in thousandths of the font size.
     widths: HashMap<u32, f64>,
     default_width: f64,
 }
 
-/// How a string is cut into characters.
+/// The encoding of strings.
 enum Codes {
-    /// Two bytes each, which are the number.
+    /// Two bytes per character, which are the character id.
     Identity,
-    /// As a file of the font says.
+    /// A map in the font.
     Map(Box<CMap>),
-    /// In an encoding that is also one of texts. The numbers are not known.
+    /// An encoding that is also used in texts. The character ids are unknown.
     Text(&'static Encoding),
 }
 
@@ -66,7 +66,7 @@ impl Composite {
         })
     }
 
-    /// The next character's code, and its bytes.
+    /// The code of the next character, and its number of bytes.
     fn next(&self, bytes: &[u8]) -> Option<(u32, usize)> {
         let code = |length: usize| {
             let bytes = bytes.get(..length)?;
@@ -82,7 +82,7 @@ impl Composite {
                 })
                 .map_or(1, usize::from),
             Codes::Text(encoding) if *encoding == UTF_16BE => 2,
-            // Half-width letters of Japanese are one byte, and two bytes in EUC.
+            // Half-width Katakana has one byte, and two bytes in EUC.
             Codes::Text(encoding) if *encoding == SHIFT_JIS => {
                 if first < 0x80 || (0xa1..0xe0).contains(&first) { 1 } else { 2 }
             }
@@ -115,7 +115,7 @@ impl Composite {
     }
 }
 
-/// One of the encodings that every reader knows, by its name.
+/// A predefined encoding, by its name.
 fn named(name: &[u8]) -> (Codes, bool) {
     let is_vertical = name.ends_with(b"-V") || name == b"V";
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
@@ -143,7 +143,7 @@ fn embedded(stream: &Stream<'_>) -> Option<(Codes, bool)> {
     Some((Codes::Map(Box::new(map)), is_vertical))
 }
 
-/// Widths as `first [width ...]` or `first last width`.
+/// Parses widths in the forms `first [width ...]` and `first last width`.
 fn widths(given: &Array<'_>) -> HashMap<u32, f64> {
     let mut widths = HashMap::new();
     let mut numbers: Vec<f64> = Vec::new();

@@ -1,4 +1,4 @@
-//! Encodings of simple fonts that have a name.
+//! Named encodings of simple fonts.
 
 use encoding_rs::{MACINTOSH, WINDOWS_1252};
 use glyph_names::glyph_name;
@@ -61,7 +61,7 @@ const STANDARD: &[(u8, &str)] = &[
     (0xfb, "germandbls"),
 ];
 
-/// The name of a code's glyph in the encoding `base`; without a name, in the standard encoding.
+/// The name of a code's glyph in the encoding `base`, or without one in the standard encoding.
 pub(super) fn name(base: Option<&[u8]>, font: &str, code: u8) -> Option<String> {
     let of = |encoding: &'static encoding_rs::Encoding| {
         let bytes = [code];
@@ -72,7 +72,7 @@ pub(super) fn name(base: Option<&[u8]>, font: &str, code: u8) -> Option<String> 
     match base {
         Some(b"WinAnsiEncoding") => of(WINDOWS_1252),
         Some(b"MacRomanEncoding") => of(MACINTOSH),
-        // Pictures that stand for bullets.
+        // Pictures that are used as bullets.
         _ if font.contains("Dingbats") || font.contains("Wingdings") => {
             (code > b' ').then(|| "bullet".to_owned())
         }

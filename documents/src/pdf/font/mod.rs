@@ -1,4 +1,4 @@
-//! Fonts: which letters the bytes of a string are, and how wide.
+//! Fonts: the letters of a string, and their widths.
 
 mod code;
 mod composite;
@@ -18,14 +18,14 @@ use simple::Simple;
 pub(super) struct Font {
     kind: Kind,
     is_bold: bool,
-    /// Height of the font in its size: other than 1 for Type 3.
+    /// Height relative to the font size. It differs from 1 only for Type 3.
     height: f64,
 }
 
 enum Kind {
-    /// A byte is a letter.
+    /// A font with one byte per letter.
     Simple(Box<Simple>),
-    /// One to four bytes are a letter.
+    /// A font with one to four bytes per letter.
     Composite(Box<Composite>),
 }
 
@@ -39,11 +39,11 @@ impl Font {
         let name = base_font(dict);
         let is_bold = is_bold(&name, descriptor.as_ref());
         let is_type3 = subtype.as_ref() == b"Type3";
-        // The space of Type 3 has its own scale, which widths follow.
+        // Type 3 fonts have their own scale, which widths use.
         let matrix = dict.get::<[f64; 6]>(b"FontMatrix").filter(|_| is_type3);
         let scale = matrix.map_or(0.001, |matrix| matrix[0].abs());
         let height = match dict.get::<[f64; 4]>(b"FontBBox").filter(|_| is_type3) {
-            // A bitmap font is drawn at any size: its box says how high it is.
+            // A bitmap font is drawn at any size. Its bounding box gives the height.
             Some([_, low, _, high]) if high > low => {
                 ((high - low) * matrix.map_or(0.001, |matrix| matrix[3].abs())).clamp(0.1, 10.0)
             }
@@ -73,13 +73,13 @@ impl Font {
         self.height
     }
 
-    /// Whether lines go down.
+    /// Whether lines run vertically.
     pub(super) fn is_vertical(&self) -> bool {
         matches!(&self.kind, Kind::Composite(font) if font.is_vertical())
     }
 }
 
-/// The name of a font, without the letters that mark a subset.
+/// The name of a font, without the prefix of a subset.
 fn base_font(dict: &Dict<'_>) -> String {
     let name = dict.get::<Name<'_>>(b"BaseFont");
     let name = name.map(|name| String::from_utf8_lossy(name.as_ref()).into_owned());

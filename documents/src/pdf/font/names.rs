@@ -1,9 +1,9 @@
-//! Names of glyphs to text.
+//! The text of glyph names.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Names that the list for new fonts does without: ligatures, old names, and TeX's.
+/// Names that are missing in the Adobe Glyph List for New Fonts: ligatures, old names, and TeX's.
 const OTHERS: &[(&str, &str)] = &[
     ("ff", "ff"),
     ("ffi", "ffi"),
@@ -89,7 +89,7 @@ static LIST: LazyLock<HashMap<&str, char>> = LazyLock::new(|| {
 
 /// The text of a glyph, by the rules of the Adobe Glyph List Specification.
 pub(super) fn text(name: &str) -> Option<String> {
-    // What follows a point is a variant of the same letter.
+    // The suffix after a point names a variant of the same letter.
     let base = name.split('.').next().filter(|base| !base.is_empty())?;
     let parts: Option<Vec<String>> = base.split('_').map(component).collect();
     parts.map(|parts| parts.concat())
@@ -111,8 +111,9 @@ fn component(name: &str) -> Option<String> {
     hex(digits).map(String::from)
 }
 
-/// The text of a glyph whose name only repeats its code, such as `a65` at 65. TeX names the glyphs
-/// of bitmap fonts so, and other programs those of subsets. Only ASCII is the same in all of them.
+/// The text of a glyph whose name only repeats its code, such as `a65` for 65. TeX names the glyphs
+/// of bitmap fonts like this, and other programs those of subsets. Only ASCII is the same in all of
+/// them.
 pub(super) fn repeated_code(name: &str, code: u8) -> Option<String> {
     let digits = name.trim_start_matches(|letter: char| letter.is_ascii_alphabetic());
     let is_repeated = digits.len() < name.len() && digits.parse() == Ok(code);

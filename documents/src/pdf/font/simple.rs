@@ -1,4 +1,4 @@
-//! Fonts of which a byte is a letter: Type 1, TrueType and Type 3.
+//! Simple fonts, with one byte per letter: Type 1, TrueType and Type 3.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ impl Simple {
     }
 }
 
-/// The name of each code's glyph: of the differences, of the named encoding, of the font itself.
+/// The name of each code's glyph: from the differences, the named encoding, or the font itself.
 fn glyph_names(dict: &Dict<'_>, descriptor: Option<&Dict<'_>>, font: &str) -> Vec<Option<String>> {
     let mut base = dict.get::<Name<'_>>(b"Encoding").map(|name| name.as_ref().to_vec());
     let mut differences = HashMap::new();
@@ -76,7 +76,7 @@ fn glyph_names(dict: &Dict<'_>, descriptor: Option<&Dict<'_>>, font: &str) -> Ve
     (0..=255).map(name).collect()
 }
 
-/// The encoding that the font program has.
+/// The encoding in the font program.
 fn own_encoding(descriptor: Option<&Dict<'_>>) -> Option<HashMap<u8, String>> {
     let program = descriptor?.get::<Stream<'_>>(b"FontFile")?;
     type1::encoding(&program.decoded_data().ok()?)

@@ -1,4 +1,4 @@
-//! Widths of the fonts that every reader of PDF has, of the letters of ASCII.
+//! Widths of ASCII letters in the standard fonts of PDF.
 
 /// The width of a text in one of the standard fonts, in thousandths of the font's size.
 pub(super) fn width(font: &str, text: &str) -> f64 {
@@ -25,7 +25,7 @@ fn of(widths: &[u16; 95], character: char) -> u16 {
         '\u{201c}' | '\u{201d}' => '"',
         '\u{2022}' => 'o',
         '\u{a0}' => ' ',
-        // An accent does not make a letter wider.
+        // An accent does not change the width of a letter.
         character => {
             let plain = unicode_normalization::char::decompose_canonical;
             let mut first = None;

@@ -1,10 +1,10 @@
-//! The encoding that a Type 1 font program has, in its part that is text.
+//! The encoding in the text part of a Type 1 font program.
 
 use std::collections::HashMap;
 
-/// Names by code, from lines as `dup 65 /A put`, or `None` for the standard encoding.
+/// Glyph names by code, from lines such as `dup 65 /A put`; `None` for the standard encoding.
 pub(super) fn encoding(program: &[u8]) -> Option<HashMap<u8, String>> {
-    // The program is encrypted from `eexec` on.
+    // The program is encrypted after `eexec`.
     let end = program.windows(5).position(|window| window == b"eexec").unwrap_or(program.len());
     let text = String::from_utf8_lossy(&program[..end]);
     let (_, array) = text.split_once("/Encoding")?;
@@ -13,7 +13,7 @@ pub(super) fn encoding(program: &[u8]) -> Option<HashMap<u8, String>> {
         return None;
     }
     let mut names = HashMap::new();
-    // Names need no space before them.
+    // There may be no space before a name.
     let spaced = array.replace('/', " /");
     let mut words = spaced.split_ascii_whitespace();
     while let Some(word) = words.next() {

@@ -1,6 +1,6 @@
-//! Bodies of `POST /v1/chat/completions` and `/v1/completions`, as OpenAI's clients send them: the
-//! last message of the user, or the prompt, is the document, and parameters of `generate` stand
-//! beside it.
+//! Bodies of `POST /v1/chat/completions` and `/v1/completions`, as OpenAI's clients send them. The
+//! last message of the user, or the prompt, is the document. Parameters of `generate` are further
+//! fields.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -17,9 +17,9 @@ use super::{MAX_PARAMETER_VALUES, Shared, Stream};
 use crate::error::ApiError;
 use crate::text::Text;
 
-/// Characters of a model's name that are kept.
+/// Longest kept name of a model, in characters.
 const MAX_MODEL: usize = 256;
-/// What concerns OpenAI's own servers, or changes nothing here.
+/// Parameters that concern OpenAI's own servers, or have no effect here.
 const WITHOUT_EFFECT: [&str; 11] = [
     "metadata",
     "parallel_tool_calls",
@@ -33,7 +33,8 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "user",
     "verbosity",
 ];
-/// What a summarizer cannot do, unless it asks for nothing, and what it would be.
+/// Parameters that a summarizer cannot follow, and their meaning. Values that turn them off are
+/// accepted.
 const IMPOSSIBLE: [(&str, &str); 14] = [
     ("audio", "does not speak"),
     ("echo", "answers with the summary alone"),
@@ -51,7 +52,7 @@ const IMPOSSIBLE: [(&str, &str); 14] = [
     ("web_search_options", "searches nothing"),
 ];
 
-/// What holds the document.
+/// The field with the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
     /// `messages` of a chat.
@@ -69,12 +70,12 @@ impl Style {
     }
 }
 
-/// What a request asks for beside summaries.
+/// The content of a request beside its documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChatRequest {
-    /// The model that it names.
+    /// Name of the model.
     pub(crate) model: Option<String>,
-    /// Whether a stream ends with the count of tokens.
+    /// Whether a stream ends with the token counts.
     pub(crate) include_usage: bool,
 }
 
@@ -98,20 +99,20 @@ pub(in crate::contract) fn read(
     take(fields, document, reading)
 }
 
-/// The name of the model in a body, which may be anything.
+/// The name of the model in a body with any content.
 pub(crate) fn model_name(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
         model: Option<Cow<'a, str>>,
     }
-    // A byte order mark is no part of it.
+    // Skips a byte order mark.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let named: Named<'_> = serde_json::from_slice(body).ok()?;
     named.model.map(|name| name.chars().take(MAX_MODEL).collect())
 }
 
-/// Takes what was read.
+/// Adds the fields to the invocation.
 fn take(
     mut fields: Fields,
     document: Content,
@@ -156,7 +157,7 @@ fn take(
     Ok(ChatRequest { model: fields.model, include_usage })
 }
 
-/// Whether a value is what clients send for nothing.
+/// Whether a value turns the parameter off.
 fn asks_for_nothing(name: &str, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -176,7 +177,7 @@ fn asks_for_nothing(name: &str, value: &Value) -> bool {
     }
 }
 
-/// Gives a parameter the name that it has in `generate`.
+/// Renames a parameter to its name in `generate`.
 fn rename(given: &mut Map<String, Value>, from: &str, to: &str) -> Result<(), ApiError> {
     let Some(value) = given.shift_remove(from).filter(|value| !value.is_null()) else {
         return Ok(());
@@ -192,7 +193,7 @@ fn rename(given: &mut Map<String, Value>, from: &str, to: &str) -> Result<(), Ap
     }
 }
 
-/// The fields that are no messages.
+/// All fields except the messages.
 #[derive(Default)]
 struct Fields {
     model: Option<String>,
@@ -200,7 +201,7 @@ struct Fields {
     rest: Map<String, Value>,
 }
 
-/// The whole value; reads its fields, and the last message of the user.
+/// The whole value. Returns its fields, and the last message of the user.
 struct Chat<'s, 'a, 'b>(&'s Shared<'a, 'b>, Style);
 
 seed!(Chat, (Fields, Option<Content>));
@@ -284,7 +285,7 @@ impl<'de> Visitor<'de> for Name<'_, '_, '_> {
     refuse!(boolean, number, list, object);
 }
 
-/// The messages; reads the content of the last one of the user.
+/// The messages. Returns the content of the user's last message.
 struct Messages<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
 seed!(Messages, Option<Content>);
@@ -315,7 +316,7 @@ impl<'de> Visitor<'de> for Messages<'_, '_, '_> {
     refuse!(null, boolean, number, text, object);
 }
 
-/// A message; reads its content if it is the user's.
+/// A message. Returns its content if it is the user's.
 struct Message<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
 seed!(Message, Option<Content>);
@@ -359,11 +360,11 @@ impl<'de> Visitor<'de> for Message<'_, '_, '_> {
 enum Content {
     Text(Text),
     Missing,
-    /// Images and the like.
+    /// Content of another type, such as images.
     Other,
 }
 
-/// Reads a text, or a list of parts.
+/// The content: a text, or a list of parts.
 struct MessageContent<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
 seed!(MessageContent, Content);
@@ -391,7 +392,7 @@ impl<'de> Visitor<'de> for MessageContent<'_, '_, '_> {
         Ok(Content::Missing)
     }
 
-    /// The texts of all parts, a line each.
+    /// Joins the texts of all parts with line breaks.
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content, A::Error> {
         let mut all: Option<Text> = None;
         let mut others = false;
@@ -401,7 +402,7 @@ impl<'de> Visitor<'de> for MessageContent<'_, '_, '_> {
                 others = true;
                 continue;
             };
-            // The usual single part is not copied.
+            // A single part, the usual case, is not copied.
             if let Some(first) = all.replace(part) {
                 joined.push_str(first.as_str());
                 joined.push('\n');
@@ -418,7 +419,7 @@ impl<'de> Visitor<'de> for MessageContent<'_, '_, '_> {
     refuse!(boolean, number, object);
 }
 
-/// Reads a prompt: a text, or a list of one; whether it is the one in the list.
+/// A prompt: a text, or a list of one text. The flag tells whether it is inside the list.
 struct Prompt<'s, 'a, 'b>(&'s Shared<'a, 'b>, bool);
 
 seed!(Prompt, Content);
@@ -462,7 +463,7 @@ impl<'de> Visitor<'de> for Prompt<'_, '_, '_> {
     refuse!(boolean, number, object);
 }
 
-/// A part of a content; reads its text.
+/// A part of a content. Returns its text.
 struct Part<'s, 'a, 'b>(&'s Shared<'a, 'b>);
 
 seed!(Part, Option<Text>);

@@ -1,14 +1,14 @@
-//! Rounding that makes up for its own errors: GPTQ (Frantar and others, arXiv:2210.17323).
+//! GPTQ: rounding that compensates for its own errors (Frantar et al. 2022, arXiv:2210.17323).
 //!
-//! A product with rounded weights is off by `e · x`, where `e` are the weights' errors. Its mean
-//! square over the rows that a matrix reads is `e · H · eᵀ`, with `H = Xᵀ · X`. Inputs that go
-//! together can have errors that cancel each other, which rounding to the nearest leaves to chance.
+//! A product with rounded weights has the error `e · x`, where `e` are the errors of the weights.
+//! Its mean square over all rows that a matrix reads is `e · H · eᵀ`, with `H = Xᵀ · X`. Errors of
+//! correlated inputs can cancel each other. Rounding to the nearest value ignores that.
 //!
-//! With `H = R · Rᵀ` and an upper triangular `R`, that is the sum of squares of `e · R`. Column `j`
-//! of it depends on the weights up to `j` alone: they are rounded in turn, each to what comes
-//! nearest to cancelling the errors before it. A block's scale and least value are those that leave
-//! the least of it. Afterwards some sweeps change integers and scales block by block, so that the
-//! whole sum falls (coordinate descent).
+//! With `H = R · Rᵀ` and an upper triangular `R`, the error is the sum of squares of `e · R`.
+//! Column `j` depends only on the weights up to `j`: they are rounded in turn, each to the value
+//! that best cancels the errors before it. The scale and minimum of a block are chosen for the
+//! smallest error. Then a few sweeps of coordinate descent change integers and scales block by
+//! block.
 
 use epitome_kernels::dispatch;
 use epitome_kernels::int4::{BLOCK, MAX_INTEGER};
@@ -19,19 +19,19 @@ use super::grid::{Grid, Rounded};
 use crate::product::{multiply, pack};
 use crate::{InputProducts, cholesky};
 
-/// What is added to the diagonal of `H`, as a share of its mean: inputs that the calibration
-/// documents did not have may come. With fewer rows than inputs it is more by as many times, since
-/// what the rows have in common may be chance.
+/// Damping: added to the diagonal of `H`, relative to its mean, for inputs that the calibration
+/// documents do not show. With fewer rows than inputs it grows by their ratio, since correlations
+/// of few rows may be chance.
 const DAMPING: f32 = 0.1;
-/// The most of it: little is left of `H` but its mean.
+/// Limit of the damping. It leaves little of `H` but its mean.
 const MAX_DAMPING: f32 = 100.0;
-/// Shares of a block's range that are tried.
+/// Fractions of a block's range that are tried.
 const SHARES: [f32; 5] = [1.0, 0.92, 0.84, 0.76, 0.66];
-/// How often the best of them is refined.
+/// Number of refinements of the best fraction.
 const REFINEMENTS: usize = 2;
-/// How often all blocks are changed.
+/// Number of sweeps over all blocks.
 const SWEEPS: usize = 3;
-/// Rows that are rounded together.
+/// Number of rows that are rounded together.
 const ROWS: usize = 8;
 
 /// A block on the diagonal of a matrix.
@@ -42,31 +42,31 @@ type Line = [f32; BLOCK];
 /// Rounds rows that read the same inputs.
 #[derive(Debug)]
 pub(super) struct Gptq {
-    /// Inputs, padding included.
+    /// Number of inputs, with padding.
     size: usize,
-    /// `H`: rows of each block.
+    /// `H` in rows of blocks.
     hessian: Vec<Vec<f32>>,
-    /// Blocks on its diagonal.
+    /// Blocks on the diagonal of `H`.
     of_hessian: Vec<Square>,
-    /// `R`: rows of each block, behind the diagonal.
+    /// `R` in rows of blocks, behind the diagonal.
     factor: Vec<Vec<f32>>,
-    /// Blocks on its diagonal.
+    /// Blocks on the diagonal of `R`.
     of_factor: Vec<Square>,
 }
 
-/// Inputs of a row, padding included.
+/// Number of inputs of a row, with padding.
 pub fn padded(size_in: usize) -> usize {
     size_in.next_multiple_of(BLOCK)
 }
 
-/// Bytes that it takes to round a matrix of so many inputs: `H` as it comes and in blocks, and `R`.
+/// Memory in bytes for rounding a matrix of `size_in` inputs: `H`, `H` in blocks, and `R`.
 pub fn rounding_bytes(size_in: usize) -> u64 {
     10 * (padded(size_in) as u64).pow(2)
 }
 
 impl Gptq {
-    /// For inputs of this `H`. None where it is no such matrix, since no row was read or values are
-    /// not finite.
+    /// Prepares the rounding of matrices with these inputs. `None` if `H` is not usable: no row was
+    /// read, or values are not finite.
     pub(super) fn new(inputs: InputProducts) -> Option<Self> {
         let InputProducts { sums: mut matrix, size_in, rows } = inputs;
         let size = padded(size_in);
@@ -77,7 +77,7 @@ impl Gptq {
         }
         let damping = (DAMPING * size_in as f32 / rows as f32).clamp(DAMPING, MAX_DAMPING);
         for at in 0..size {
-            // Padding is worth next to nothing.
+            // Padding gets a small diagonal.
             matrix[at * size + at] += if at < size_in { damping } else { 1e-4 * damping } * mean;
         }
         let of_matrix = |matrix: &[f32], row: usize, column: usize| {
@@ -116,7 +116,7 @@ impl Gptq {
         Some(Self { size, hessian, of_hessian, factor, of_factor })
     }
 
-    /// Rounds rows of `size_in` weights: the blocks of each.
+    /// Rounds rows of `size_in` weights. Returns the blocks of each row.
     pub(super) fn round(&self, rows: &[f32], size_in: usize) -> Vec<Vec<Rounded>> {
         let parts = rows.par_chunks(ROWS * size_in);
         parts.flat_map_iter(|rows| self.round_together(rows, size_in)).collect()
@@ -127,7 +127,7 @@ impl Gptq {
         let weights: Vec<Vec<Line>> = rows.chunks_exact(size_in).map(lines).collect();
         let count = weights.len();
         let mut rounded: Vec<Vec<Rounded>> = vec![Vec::new(); count];
-        // What the errors so far are worth in the columns of `e · R` and of `e · H`.
+        // `e · R` and `e · H` of the errors so far.
         let [mut ahead, mut gradient] = [(); 2].map(|()| vec![0.0; count * size]);
         for (block, square) in self.of_factor.iter().enumerate() {
             let start = block * BLOCK;
@@ -172,7 +172,7 @@ impl Gptq {
     }
 }
 
-/// A row in blocks, with zeros behind it.
+/// Splits a row into blocks, padded with zeros.
 fn lines(row: &[f32]) -> Vec<Line> {
     let line = |weights: &[f32]| std::array::from_fn(|at| weights.get(at).copied().unwrap_or(0.0));
     row.chunks(BLOCK).map(line).collect()
@@ -182,24 +182,24 @@ fn line(values: &[f32], start: usize) -> &Line {
     &values[start..].as_chunks().0[0]
 }
 
-/// What becomes of a block's weights in turn.
+/// A block's weights, rounded in turn.
 struct Rounding {
     integers: Line,
-    /// The sum of squares of the block's columns of `e · R`.
+    /// Sum of squares of the block's columns of `e · R`.
     error: f32,
 }
 
 #[inline(always)]
 fn in_turn(grid: Grid, weights: &Line, ahead: &Line, factor: &Square) -> Rounding {
-    let (scale, least) = (grid.scale.to_f32(), grid.least.to_f32());
+    let (scale, min) = (grid.scale.to_f32(), grid.min.to_f32());
     let inverse = grid.inverse();
     let mut integers = [0.0; BLOCK];
     let mut left = *ahead;
     for at in 0..BLOCK {
         let target = weights[at] + left[at] / factor[at][at];
-        let integer = Grid::round((target - least) * inverse);
+        let integer = Grid::round((target - min) * inverse);
         integers[at] = integer;
-        let error = weights[at] - (integer * scale + least);
+        let error = weights[at] - (integer * scale + min);
         for column in 0..BLOCK {
             left[column] += error * factor[at][column];
         }
@@ -207,7 +207,7 @@ fn in_turn(grid: Grid, weights: &Line, ahead: &Line, factor: &Square) -> Roundin
     Rounding { integers, error: dot(&left, &left) }
 }
 
-/// The grid of the least error for these integers.
+/// The grid with the smallest error for these integers.
 #[inline(always)]
 fn fitted(integers: &Line, weights: &Line, ahead: &Line, factor: &Square) -> Option<Grid> {
     let (mut of_integers, mut of_ones, mut goal) = ([0.0; BLOCK], [0.0; BLOCK], *ahead);
@@ -220,13 +220,13 @@ fn fitted(integers: &Line, weights: &Line, ahead: &Line, factor: &Square) -> Opt
     }
     let products =
         [dot(&of_integers, &of_integers), dot(&of_integers, &of_ones), dot(&of_ones, &of_ones)];
-    let [scale, least] = solve(products, [dot(&of_integers, &goal), dot(&of_ones, &goal)])?;
-    Grid::finite(scale, least)
+    let [scale, min] = solve(products, [dot(&of_integers, &goal), dot(&of_ones, &goal)])?;
+    Grid::finite(scale, min)
 }
 
 #[inline(always)]
 fn compensate_body(weights: &Line, ahead: &Line, factor: &Square, inputs: usize) -> Rounded {
-    // About what the weights will be rounded from.
+    // The approximate range of the values to round.
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for at in 0..inputs {
         let target = weights[at] + ahead[at] / factor[at][at];
@@ -252,14 +252,14 @@ fn compensate_body(weights: &Line, ahead: &Line, factor: &Square, inputs: usize)
     }
     match best {
         Some((grid, rounding)) => Rounded::new(grid, &rounding.integers, inputs),
-        // What came before has spoilt the block: it is rounded by itself.
+        // If earlier errors make the block unusable, it is rounded to nearest.
         None => Rounded::of(&weights[..inputs]),
     }
 }
 
 dispatch! {
-    /// Rounds the weights of a block in turn. `ahead` is what the errors before it are worth in its
-    /// columns of `e · R`.
+    /// Rounds the weights of a block in turn. `ahead` is `e · R` of the errors before it, in the
+    /// block's columns.
     fn compensate(weights: &Line, ahead: &Line, factor: &Square, inputs: usize) -> Rounded =
         compensate_body;
 }
@@ -283,7 +283,7 @@ fn improve_body(rounded: &mut Rounded, gradient: &Line, hessian: &Square) -> Lin
             }
         }
     }
-    // The scale and the least value that suit the integers best, as far as float16 has them.
+    // The scale and minimum that fit the integers best, in float16.
     let (mut of_integers, mut of_ones) = ([0.0; BLOCK], [0.0; BLOCK]);
     for at in 0..rounded.count {
         for column in 0..BLOCK {
@@ -295,15 +295,15 @@ fn improve_body(rounded: &mut Rounded, gradient: &Line, hessian: &Square) -> Lin
     let padded: Line = std::array::from_fn(|at| integers[at] * ones[at]);
     let products = [dot(&padded, &of_integers), dot(&ones, &of_integers), dot(&ones, &of_ones)];
     let gains = [dot(&padded, &left), dot(&ones, &left)];
-    if let Some([scale, least]) = solve(products, gains)
-        && let Some(new) = Grid::finite(grid.scale.to_f32() + scale, grid.least.to_f32() + least)
+    if let Some([scale, min]) = solve(products, gains)
+        && let Some(new) = Grid::finite(grid.scale.to_f32() + scale, grid.min.to_f32() + min)
     {
         let scale = new.scale.to_f32() - grid.scale.to_f32();
-        let least = new.least.to_f32() - grid.least.to_f32();
-        let gain = 2.0 * (scale * gains[0] + least * gains[1])
+        let min = new.min.to_f32() - grid.min.to_f32();
+        let gain = 2.0 * (scale * gains[0] + min * gains[1])
             - scale * scale * products[0]
-            - 2.0 * scale * least * products[1]
-            - least * least * products[2];
+            - 2.0 * scale * min * products[1]
+            - min * min * products[2];
         if gain > 0.0 {
             grid = new;
         }
@@ -314,8 +314,8 @@ fn improve_body(rounded: &mut Rounded, gradient: &Line, hessian: &Square) -> Lin
 }
 
 dispatch! {
-    /// Changes a block so that the whole error falls, and says by how much its weights changed.
-    /// `gradient` are the block's columns of `e · H`.
+    /// Changes a block to reduce the whole error, and returns the change of its weights. `gradient`
+    /// is `e · H` in the block's columns.
     fn improve(rounded: &mut Rounded, gradient: &Line, hessian: &Square) -> Line = improve_body;
 }
 
@@ -323,7 +323,7 @@ dispatch! {
 #[inline(always)]
 fn solve([a, b, c]: [f32; 3], [x, y]: [f32; 2]) -> Option<[f32; 2]> {
     let determinant = a * c - b * b;
-    // Integers that are all alike leave the scale open.
+    // If all integers are equal, the scale is undetermined.
     (determinant > 1e-4 * a * c)
         .then(|| [(c * x - b * y) / determinant, (a * y - b * x) / determinant])
 }
@@ -362,12 +362,12 @@ mod tests {
         Gptq::new(InputProducts { sums, size_in, rows: 4 * size_in })
     }
 
-    /// `H` of inputs that go together: the upper half.
+    /// The upper half of `H` of correlated inputs.
     fn correlated(size_in: usize) -> Vec<f32> {
         correlated_rows(size_in, 4 * size_in)
     }
 
-    /// The same of the first rows of them.
+    /// [`correlated`] of the first `seen` rows.
     fn correlated_rows(size_in: usize, seen: usize) -> Vec<f32> {
         let (rows, causes, size) = (4 * size_in, size_in.div_ceil(4), padded(size_in));
         let mixing = weights(causes * size_in);
@@ -410,7 +410,7 @@ mod tests {
         }
     }
 
-    /// As of an expert that is hardly ever chosen: what a few rows have in common is chance.
+    /// An expert that is rarely chosen has few rows, whose correlations are chance.
     #[test]
     fn a_few_rows_do_no_harm() {
         let size_in = 6 * BLOCK;
@@ -455,9 +455,9 @@ mod tests {
         for row in [weights(size_in), vec![0.0; size_in], vec![-60_000.0; size_in]] {
             let rounded = gptq.round(&row, size_in).remove(0);
             let values: Vec<f32> = rounded.iter().flat_map(Rounded::values).collect();
-            let most = crate::max_magnitude(&row);
+            let max = crate::max_magnitude(&row);
             for (weight, value) in row.iter().zip(&values) {
-                assert!((weight - value).abs() <= 0.2 * most + 1e-6, "{weight} became {value}");
+                assert!((weight - value).abs() <= 0.2 * max + 1e-6, "{weight} became {value}");
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The integers of a block, and the values that they stand for.
+//! The integers of a block, and the values that they represent.
 //!
-//! Rounding between a block's least and greatest weight would waste the few steps there are on what
-//! is far out. Narrower ranges are tried as well, and each is refined to the scale and the least
-//! value that fit its integers best (least squares); what leaves the least squared error is kept.
+//! Rounding between the minimum and maximum of a block would waste steps on outliers. Narrower
+//! ranges are tried as well. Each is refined to the scale and minimum that fit its integers best
+//! (least squares). The range with the smallest squared error is used.
 
 use epitome_kernels::int4::{BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, position};
 use epitome_kernels::simd::ROUND;
@@ -10,27 +10,27 @@ use half::f16;
 
 use crate::inverse;
 
-/// Shares of a block's range that are tried. (More of them take longer and lower the error by less
-/// than a hundredth.)
+/// Fractions of a block's range that are tried. More fractions take longer and reduce the error by
+/// less than a hundredth.
 const SHARES: [f32; 2] = [1.0, 0.9];
-/// How often each is refined.
+/// Number of refinements of each fraction.
 const REFINEMENTS: usize = 2;
 
-/// An output's weights of a block, rounded: `weight = scale * integer + least`.
+/// A block of an output's weights, rounded: `weight = scale * integer + min`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rounded {
     pub(super) grid: Grid,
     pub(super) integers: [u8; BLOCK],
-    /// Weights of the block; there may be less at a row's end.
+    /// Number of weights, which is less than [`BLOCK`] at the end of a row.
     pub(super) count: usize,
 }
 
 impl Rounded {
-    /// The best that is found for up to [`BLOCK`] weights.
+    /// Rounds up to [`BLOCK`] weights to nearest, with the best range that is found.
     pub(super) fn of(weights: &[f32]) -> Self {
         let fold = |start, pick: fn(f32, f32) -> f32| weights.iter().copied().fold(start, pick);
         let (low, high) = (fold(f32::INFINITY, f32::min), fold(f32::NEG_INFINITY, f32::max));
-        // Room behind the last weight is filled with one that is there, which no range minds.
+        // Pads with the first weight, which does not change the range.
         let mut padded = [weights[0]; BLOCK];
         padded[..weights.len()].copy_from_slice(weights);
         let (middle, half) = (low / 2.0 + high / 2.0, high / 2.0 - low / 2.0);
@@ -53,30 +53,30 @@ impl Rounded {
         Self::new(grid, &grid.integers(&padded), weights.len())
     }
 
-    /// Of integers, of which the first `count` are weights.
+    /// A block of `integers`, of which the first `count` are weights.
     pub(super) fn new(grid: Grid, integers: &[f32; BLOCK], count: usize) -> Self {
         Self { grid, integers: integers.map(|integer| integer as u8), count }
     }
 
-    /// What the weights became, and zeros behind them.
+    /// The rounded weights, padded with zeros.
     #[inline(always)]
     pub(super) fn padded_values(&self) -> [f32; BLOCK] {
-        let (scale, least) = (self.grid.scale.to_f32(), self.grid.least.to_f32());
+        let (scale, min) = (self.grid.scale.to_f32(), self.grid.min.to_f32());
         std::array::from_fn(|at| match at < self.count {
-            true => f32::from(self.integers[at]) * scale + least,
+            true => f32::from(self.integers[at]) * scale + min,
             false => 0.0,
         })
     }
 
-    /// What the weights became.
+    /// The rounded weights.
     pub(super) fn values(&self) -> impl Iterator<Item = f32> {
         self.padded_values().into_iter().take(self.count)
     }
 
-    /// Writes them as those of an output.
+    /// Writes the block as the weights of `output`.
     pub(super) fn store(&self, output: usize, block: &mut [u8; BLOCK_BYTES]) {
         block[2 * output..][..2].copy_from_slice(&self.grid.scale.to_le_bytes());
-        block[MINIMA + 2 * output..][..2].copy_from_slice(&self.grid.least.to_le_bytes());
+        block[MINIMA + 2 * output..][..2].copy_from_slice(&self.grid.min.to_le_bytes());
         for (input, integer) in self.integers[..self.count].iter().enumerate() {
             let (byte, shift) = position(output, input);
             block[byte] |= integer << shift;
@@ -84,27 +84,26 @@ impl Rounded {
     }
 }
 
-/// A scale and a least value, in half precision as they are stored.
+/// Scale and minimum of a block, in float16 as they are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grid {
     pub(super) scale: f16,
-    pub(super) least: f16,
+    pub(super) min: f16,
 }
 
 impl Grid {
-    fn new(scale: f32, least: f32) -> Self {
-        Self { scale: f16::from_f32(scale), least: f16::from_f32(least) }
+    fn new(scale: f32, min: f32) -> Self {
+        Self { scale: f16::from_f32(scale), min: f16::from_f32(min) }
     }
 
-    /// The same, where half precision can hold both.
-    pub(super) fn finite(scale: f32, least: f32) -> Option<Self> {
-        let grid = Self::new(scale, least);
-        (grid.scale >= f16::ZERO && grid.scale.is_finite() && grid.least.is_finite())
-            .then_some(grid)
+    /// A grid, or `None` if float16 cannot hold scale or minimum.
+    pub(super) fn finite(scale: f32, min: f32) -> Option<Self> {
+        let grid = Self::new(scale, min);
+        (grid.scale >= f16::ZERO && grid.scale.is_finite() && grid.min.is_finite()).then_some(grid)
     }
 
-    /// What turns distances from the least value into integers; 0 where all weights are alike, or
-    /// next to it.
+    /// Inverse of the scale: distances from the minimum times it are rounded to integers. It is 0
+    /// if all weights are nearly equal.
     pub(super) fn inverse(self) -> f32 {
         inverse(self.scale.to_f32())
     }
@@ -117,19 +116,19 @@ impl Grid {
 
     /// The nearest integers.
     fn integers(self, weights: &[f32; BLOCK]) -> [f32; BLOCK] {
-        let (least, inverse) = (self.least.to_f32(), self.inverse());
-        weights.map(|weight| Self::round((weight - least) * inverse))
+        let (min, inverse) = (self.min.to_f32(), self.inverse());
+        weights.map(|weight| Self::round((weight - min) * inverse))
     }
 
     fn error(self, weights: &[f32; BLOCK], integers: &[f32; BLOCK]) -> f32 {
-        let (scale, least) = (self.scale.to_f32(), self.least.to_f32());
+        let (scale, min) = (self.scale.to_f32(), self.min.to_f32());
         sum(|at| {
-            let error = weights[at] - (integers[at] * scale + least);
+            let error = weights[at] - (integers[at] * scale + min);
             error * error
         })
     }
 
-    /// The scale and least value of the least squared error for these integers.
+    /// The scale and minimum with the smallest squared error for these integers.
     fn refined(self, weights: &[f32; BLOCK], integers: &[f32; BLOCK]) -> Self {
         let count = BLOCK as f32;
         let (weight, integer) = (sum(|at| weights[at]) / count, sum(|at| integers[at]) / count);
@@ -144,7 +143,7 @@ impl Grid {
     }
 }
 
-/// A sum over a block in lanes, as processors like it.
+/// Sums over a block in lanes, so that the loop becomes vector code.
 fn sum(term: impl Fn(usize) -> f32) -> f32 {
     let mut lanes: [f32; 8] = std::array::from_fn(&term);
     for start in (8..BLOCK).step_by(8) {

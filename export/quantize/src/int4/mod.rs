@@ -1,4 +1,4 @@
-//! int4: blocks of inputs, each output with a scale and a least value in every block.
+//! int4: each output has a scale and a minimum in every block of inputs.
 
 mod gptq;
 mod grid;
@@ -15,7 +15,7 @@ use self::grid::Rounded;
 use super::InputProducts;
 use super::packing::{Format, Packing};
 
-/// Packs int4 weights, and keeps the sum of each output's weights as they are after rounding.
+/// Packs int4 weights, and keeps the sum of each output's rounded weights.
 #[derive(Debug, Default)]
 pub struct Int4 {
     rounding: Rounding,
@@ -25,23 +25,23 @@ pub struct Int4 {
 /// How weights are rounded.
 #[derive(Debug, Default)]
 enum Rounding {
-    /// By themselves.
+    /// To the nearest value.
     #[default]
     Nearest,
-    /// By what they are multiplied with.
+    /// With GPTQ, by calibration data.
     Gptq(Box<Gptq>),
-    /// By themselves, since documents show too little of what they are multiplied with.
+    /// To the nearest value, since there is too little calibration data.
     Fallback,
 }
 
 impl Int4 {
-    /// For a matrix of which documents show that it is multiplied with this.
+    /// Rounds with GPTQ. `inputs` is the calibration data of the matrix.
     pub fn calibrated(inputs: Option<InputProducts>) -> Self {
         let gptq = inputs.and_then(Gptq::new).map(Box::new);
         Self { rounding: gptq.map_or(Rounding::Fallback, Rounding::Gptq), sums: Vec::new() }
     }
 
-    /// The blocks of each row.
+    /// Rounds each row to blocks.
     fn round(&self, rows: &[f32], size_in: usize) -> Vec<Vec<Rounded>> {
         if let Rounding::Gptq(gptq) = &self.rounding {
             return gptq.round(rows, size_in);
@@ -61,7 +61,8 @@ impl Packing for Int4 {
     fn activation_bits(&self, wanted: i64) -> Option<i64> {
         Some(match self.rounding {
             Rounding::Nearest => wanted,
-            // Weights have lost so little that the eighth bit shows; with four bits it is free.
+            // Calibrated weights lose so little that the eighth bit matters; with int4 weights it
+            // costs nothing.
             Rounding::Gptq(_) | Rounding::Fallback => 8,
         })
     }
@@ -109,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// Weights that are about normal, from a fixed sequence.
+    /// Pseudorandom weights of about a normal distribution, from a fixed seed.
     pub(super) fn weights(count: usize) -> Vec<f32> {
         let mut state = 1u64;
         let mut uniform = || {
@@ -119,7 +120,7 @@ mod tests {
         (0..count).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect()
     }
 
-    /// What is no sum of products, or too great for float32, is not rounded by.
+    /// Sums that are no Hessian, or are too large for float32, are not used.
     #[test]
     fn sums_that_are_no_use_are_left_alone() {
         let (size_in, size) = (BLOCK + 5, padded(BLOCK + 5));
@@ -163,7 +164,7 @@ mod tests {
                 let rounded = Rounded::of(weights);
                 let number = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]);
                 assert_eq!(number(2 * output), rounded.grid.scale);
-                assert_eq!(number(MINIMA + 2 * output), rounded.grid.least);
+                assert_eq!(number(MINIMA + 2 * output), rounded.grid.min);
                 for input in 0..BLOCK {
                     let (byte, shift) = position(output, input);
                     let expected = if input < weights.len() { rounded.integers[input] } else { 0 };

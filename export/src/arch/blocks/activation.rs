@@ -16,11 +16,11 @@ pub(crate) enum Activation {
     SquaredRelu,
     /// `relu6`: `relu`, up to 6.
     Relu6,
-    /// `leaky_relu`: a hundredth of what is below zero.
+    /// `leaky_relu`: `x` above zero, `0.01 x` below.
     LeakyRelu,
-    /// `gelu`: with the error function.
+    /// `gelu`, with the error function.
     Gelu,
-    /// `gelu_new`, `gelu_fast`, `gelu_pytorch_tanh`: with the hyperbolic tangent.
+    /// `gelu_new`, `gelu_fast`, `gelu_pytorch_tanh`, with the hyperbolic tangent.
     GeluTanh,
     /// `gelu_10`: `gelu`, from -10 to 10.
     ClippedGelu,
@@ -44,8 +44,7 @@ pub(crate) enum Activation {
     Identity,
 }
 
-/// Every name a configuration can use. `prelu` and `xielu`, which have weights of their own, are
-/// not among them.
+/// Names that a configuration can use. `prelu` and `xielu` are missing: they have weights.
 const NAMES: &[(&str, Activation)] = &[
     ("relu", Activation::Relu),
     ("relu2", Activation::SquaredRelu),
@@ -76,12 +75,12 @@ const LAPLACE_MEAN: f32 = 0.707_107;
 const LAPLACE_DEVIATION: f32 = 0.282_095;
 
 impl Activation {
-    /// The function that this field of config.json names, or the default.
+    /// The function that `field` of config.json names, or the default.
     pub(crate) fn from_config_or(config: &ModelConfig, field: &str, default: &str) -> Result<Self> {
         Self::named(field, config.string_or(field, default)?)
     }
 
-    /// The function of this name, which stands in `field` of config.json.
+    /// The function called `name`, which is the value of `field` in config.json.
     pub(crate) fn named(field: &str, name: &str) -> Result<Self> {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, function)| *function).ok_or_else(
             || {
@@ -91,7 +90,7 @@ impl Activation {
         )
     }
 
-    /// The same function as a part of a custom linear operator, where there is such a part.
+    /// The function as an attribute of a custom linear operator, if the operator supports it.
     pub(crate) fn fused(self) -> Option<kernels::activation::Activation> {
         use kernels::activation::Activation as Fused;
         match self {

@@ -2,15 +2,15 @@
 
 use epitome_runtime::operators::attention;
 
-use super::fused_self_attention::{Globals, Pattern, Seen, fused};
+use super::fused_self_attention::{AttentionScope, GlobalKv, Pattern, fused};
 use super::heads::{Heads, flatten, join_heads, split_heads};
 use super::inputs::{DecoderInputs, EncoderInputs, LayerCache, Past, Recomputed, Tokens, Window};
 use super::linear::{linear, linears};
 use super::norm::Norm;
-use super::plain_attention::{self, attend_to_both, softcapped, unseen};
+use super::plain_attention::{self, attend_to_both, softcapped, window_mask};
 use super::prompt::LayerPrompt;
 use super::rotary::Rotary;
-use super::streams::{STREAMS, of_tokens};
+use super::streams::{STREAMS, token_rows};
 use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::{NodeBuilder, Value};
@@ -19,60 +19,61 @@ use crate::packing::Role;
 /// Checkpoint names of the four linear layers of an attention, below the name of the attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Projections {
-    /// Queries.
+    /// Name of the projection of queries.
     pub(crate) query: &'static str,
-    /// Keys.
+    /// Name of the projection of keys.
     pub(crate) key: &'static str,
-    /// Values.
+    /// Name of the projection of values.
     pub(crate) value: &'static str,
-    /// From the heads back to the model's hidden size.
+    /// Name of the output projection.
     pub(crate) output: &'static str,
 }
 
 impl Projections {
-    /// Those of transformers' BART family.
+    /// Names of transformers' BART family.
     pub(crate) const BART: Self =
         Self { query: "q_proj", key: "k_proj", value: "v_proj", output: "out_proj" };
-    /// Those of transformers' T5 family.
+    /// Names of transformers' T5 family.
     pub(crate) const T5: Self = Self { query: "q", key: "k", value: "v", output: "o" };
 }
 
-/// What the self-attention of one layer is, where layers differ (transformers' `layer_types`).
+/// Type of a layer's self-attention, where layers differ (transformers' `layer_types`).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LayerType {
-    /// How many tokens before and behind its own a token sees; all, where it says nothing. No
-    /// token of a summary sees one behind it.
+    /// How many tokens before and behind itself a token attends to; all tokens if `None`. A token
+    /// of a summary never attends to later tokens.
     pub(crate) reach: Option<[usize; 2]>,
-    /// How queries and keys are turned by their position.
+    /// Rotary positions of queries and keys.
     pub(crate) rotary: Option<Rotary>,
 }
 
-/// An attention layer: its sizes, the names of its weights and what becomes of scores.
+/// An attention layer: its sizes, the names of its weights and the treatment of its scores.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attention {
-    /// Its heads.
+    /// The query heads.
     pub(crate) heads: Heads,
-    /// Heads of keys and values, each of which as many heads share.
+    /// Number of key and value heads. Each serves the same number of query heads.
     pub(crate) kv_heads: usize,
-    /// Size of the hidden states it reads and writes, which need not be that of its heads.
+    /// Size of the hidden states, which may differ from the size of all heads together.
     pub(crate) hidden: usize,
-    /// Names of its weights.
+    /// Names of the projections.
     pub(crate) names: Projections,
-    /// What scores are multiplied with; `1 / sqrt(head_size)` where it says nothing.
+    /// Scale of the scores; `1 / sqrt(head_size)` if `None`.
     pub(crate) scale: Option<f32>,
-    /// What scores approach and do not reach.
+    /// Soft cap: scores become `softcap * tanh(score / softcap)`.
     pub(crate) softcap: Option<f32>,
-    /// How each head of queries and keys is normalized, and the names of both norms.
+    /// Norm of each head of queries and keys, and the names of the two norms.
     pub(crate) head_norm: Option<(Norm, [&'static str; 2])>,
-    /// What else self-attention is.
+    /// Type of the self-attention.
     pub(crate) layer_type: LayerType,
-    /// Whether a decoder's self-attention sees the source too, under one softmax, and there is no
-    /// cross-attention (T5Gemma 2).
+    /// Whether the decoder's self-attention also attends to the source, in the same softmax, and
+    /// there is no cross-attention (T5Gemma 2).
     pub(crate) merged: bool,
 }
 
 impl Attention {
-    /// Scores of every head with keys of its own, multiplied with `1 / sqrt(head_size)`.
+    /// Attention whose heads have keys and values of their own, with the scale
+    /// `1 / sqrt(head_size)`.
     pub(crate) fn new(heads: Heads, hidden: usize, names: Projections) -> Self {
         Self {
             heads,
@@ -92,9 +93,9 @@ impl Attention {
         Heads { count: self.kv_heads, size: self.heads.size }
     }
 
-    /// An encoder's self-attention, in which every token sees all others or those within reach:
-    /// `[batch * source, hidden]` to the same. `bias` is added to the scores: `[heads, distances]`,
-    /// or `[1, heads, source, source]` in the portable layout.
+    /// An encoder's self-attention, to all tokens or to those within reach:
+    /// `[batch * source, hidden]` to the same shape. `bias` is added to the scores:
+    /// `[heads, distances]`, or `[1, heads, source, source]` in the portable layout.
     pub(crate) fn encoder_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -107,23 +108,25 @@ impl Attention {
         if !b.is_portable() {
             let pattern =
                 reach.map_or(Pattern::Full, |[before, after]| Pattern::Window { before, after });
-            let seen = Seen { bias, pattern, ..Seen::all(&inputs.mask) };
-            return self.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
+            let scope = AttentionScope { bias, pattern, ..AttentionScope::all(&inputs.mask) };
+            return self.fused_encoder_self_attention(b, (name, x), (inputs, &scope));
         }
         let parts = self.qkv(b, name, x, Tokens::Source(inputs))?;
         let mask = inputs.score_mask(b);
-        let unseen = reach.map(|[before, after]| {
+        let window = reach.map(|[before, after]| {
             let relative = inputs.relative(b);
-            let key = format!("unseen{before}_{after}");
-            b.graph.shared("positions", &key, |graph| unseen(graph, &relative, Some(before), after))
+            let key = format!("window{before}_{after}");
+            b.graph.shared("positions", &key, |graph| {
+                window_mask(graph, &relative, Some(before), after)
+            })
         });
-        let added: Vec<_> = bias.into_iter().chain(&unseen).chain([&mask]).collect();
+        let added: Vec<_> = bias.into_iter().chain(&window).chain([&mask]).collect();
         let attended = self.attend(b, &parts, &added);
         self.project_back(b, name, &attended)
     }
 
-    /// Bidirectional self-attention behind a prompt, which every token sees: `[batch * source,
-    /// hidden]` to the same.
+    /// Bidirectional self-attention to a prompt and all tokens: `[batch * source, hidden]` to the
+    /// same shape.
     pub(crate) fn encoder_self_attention_behind(
         &self,
         b: &mut Builder<'_, '_>,
@@ -133,44 +136,44 @@ impl Attention {
     ) -> Result<Value> {
         if !b.is_portable() {
             let [key, value, mask] = &prompt.of_batch(b, &inputs.shape);
-            let globals = Some(Globals { key, value, mask, bias: None });
-            let seen = Seen { globals, ..Seen::all(&inputs.mask) };
-            return self.fused_encoder_self_attention(b, (name, x), (inputs, &seen));
+            let globals = Some(GlobalKv { key, value, mask, bias: None });
+            let scope = AttentionScope { globals, ..AttentionScope::all(&inputs.mask) };
+            return self.fused_encoder_self_attention(b, (name, x), (inputs, &scope));
         }
         let [query, key, value] = self.qkv(b, name, x, Tokens::Source(inputs))?;
-        let [key, value] = self.behind(b, prompt, [key, value], &inputs.shape);
+        let [key, value] = self.prepend_prompt(b, prompt, [key, value], &inputs.shape);
         let mask = inputs.score_mask(b);
         let mask = prompt.of.mask(b, &mask, 4);
         let attended = self.attend(b, &[query, key, value], &[&mask]);
         self.project_back(b, name, &attended)
     }
 
-    /// Self-attention of tokens that see what `seen` says: `[batch * source, hidden]` to the same.
+    /// Self-attention with the pattern `scope`: `[batch * source, hidden]` to the same shape.
     pub(crate) fn fused_encoder_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
         (name, x): (&str, &Value),
-        (inputs, seen): (&EncoderInputs, &Seen<'_>),
+        (inputs, scope): (&EncoderInputs, &AttentionScope<'_>),
     ) -> Result<Value> {
         let parts = self.qkv(b, name, x, Tokens::Source(inputs))?;
-        let attended = self.fused(b, parts.each_ref(), seen);
+        let attended = self.fused(b, parts.each_ref(), scope);
         self.project_back(b, name, &attended)
     }
 
-    /// [`fused`] over queries, keys and values.
+    /// Calls [`fused`] with queries, keys and values.
     pub(crate) fn fused(
         &self,
         b: &mut Builder<'_, '_>,
         parts: [&Value; 3],
-        seen: &Seen<'_>,
+        scope: &AttentionScope<'_>,
     ) -> Value {
-        fused(b, |node| self.attributes(node), parts, seen)
+        fused(b, |node| self.attributes(node), parts, scope)
     }
 
     /// Keys and values of one decoder layer's cross-attention, computed once for each document:
-    /// `[batch * source, size]` to two of `[batch, kv_heads, source, head_size]`, or what
-    /// [`attention::PACK_CROSS_KV_FP32`] makes of them, those of a prompt among them; `shape` is
-    /// int64 `[batch, source]`.
+    /// `[batch * source, size]` to two tensors `[batch, kv_heads, source, head_size]`, or to their
+    /// form packed by [`attention::PACK_CROSS_KV_FP32`]. The prompt comes first, if there is one.
+    /// `shape` is int64 `[batch, source]`.
     pub(crate) fn cross_kv(
         &self,
         b: &mut Builder<'_, '_>,
@@ -180,7 +183,7 @@ impl Attention {
     ) -> Result<(Value, Value)> {
         let (names, heads) = (self.names, self.kv());
         let both = [names.key, names.value].map(|part| format!("{name}.{part}"));
-        // What is merged has the weights of self-attention.
+        // Merged attention uses the weights of self-attention.
         let role = if self.merged { Role::Layer } else { Role::CrossLayer };
         let [keys, values] = linears(b, both, hidden_states, (size, heads.hidden()), role)?;
         let mut finish = |rows: Value, packed: &str, norm: Option<usize>| -> Result<Value> {
@@ -212,8 +215,8 @@ impl Attention {
         Ok((keys, finish(values, attention::VALUES, None)?))
     }
 
-    /// Causal self-attention of the new tokens over the cache and themselves, and over the source
-    /// where the two are merged: rows of `[rows, hidden]` to the same.
+    /// Causal self-attention of the new tokens to the cache and to themselves, and to the source if
+    /// attention is merged: `[rows, hidden]` to the same shape.
     pub(crate) fn self_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -231,13 +234,13 @@ impl Attention {
                 self.fused_self_attention(b, parts, (inputs, cache_indirection), cache)
             }
             Past::Given { window, source } => {
-                self.appended(b, (name, parts), (inputs, window, source), cache)?
+                self.self_attention_with_past(b, (name, parts), (inputs, window, source), cache)?
             }
         };
         self.project_back(b, name, &attended)
     }
 
-    /// One new token of each row, over a cache that is written in place.
+    /// Self-attention of one new token of each row, with a cache that is written in place.
     fn fused_self_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -276,8 +279,9 @@ impl Attention {
         attended
     }
 
-    /// Several new tokens a row, behind those in the cache.
-    fn appended(
+    /// Self-attention of several new tokens of each row, whose keys and values are appended to the
+    /// cache.
+    fn self_attention_with_past(
         &self,
         b: &mut Builder<'_, '_>,
         (name, [query, key, value]): (&str, [Value; 3]),
@@ -285,25 +289,25 @@ impl Attention {
         cache: &mut LayerCache,
     ) -> Result<Value> {
         if let Some((streams, bias)) = inputs.streams.as_ref().zip(cache.bias.clone()) {
-            let tokens = [&key, &value].map(|part| of_tokens(b, part, 2));
+            let tokens = [&key, &value].map(|part| token_rows(b, part, 2));
             let tokens = append(b, source, cache, tokens);
             let query = self.scaled(b, &query);
             let bias = (&bias, &inputs.states);
             return Ok(streams.attend(b, &[query, key, value], &tokens, bias, self.heads));
         }
         let [mut key, mut value] = append(b, source, cache, [key, value]);
-        let mut unseen = window.unseen(b, self.layer_type.reach.map(|[before, _]| before));
+        let mut mask = window.causal_mask(b, self.layer_type.reach.map(|[before, _]| before));
         if let Some(prompt) = &cache.prompt {
-            [key, value] = self.behind(b, prompt, [key, value], &inputs.shape);
-            unseen = prompt.of.mask(b, &unseen, 2);
+            [key, value] = self.prepend_prompt(b, prompt, [key, value], &inputs.shape);
+            mask = prompt.of.mask(b, &mask, 2);
         }
-        let added: Vec<_> = cache.bias.iter().chain([&unseen]).cloned().collect();
+        let added: Vec<_> = cache.bias.iter().chain([&mask]).cloned().collect();
         if !self.merged {
             return Ok(self.attend(b, &[query, key, value], &added.iter().collect::<Vec<_>>()));
         }
-        self.over_source(b, name, source, cache, &mut |b, source| {
+        self.attend_to_source(b, name, source, cache, &mut |b, source| {
             let parts = [[&key, &value], source].map(|[key, value]| {
-                let [key, value] = [key, value].map(|part| self.repeated(b, part));
+                let [key, value] = [key, value].map(|part| self.repeat_kv(b, part));
                 (self.scores(b, &query, &key), value)
             });
             let [(here, value), (there, source_value)] = &parts;
@@ -322,9 +326,9 @@ impl Attention {
         })
     }
 
-    /// Keys and values of `[batch, heads, tokens, head_size]` behind those of the prompt; `shape`
-    /// is int64 `[batch, ..]`.
-    fn behind(
+    /// Puts keys and values, `[batch, heads, tokens, head_size]`, behind those of the prompt.
+    /// `shape` is int64 `[batch, ..]`.
+    fn prepend_prompt(
         &self,
         b: &mut Builder<'_, '_>,
         prompt: &LayerPrompt,
@@ -335,9 +339,9 @@ impl Attention {
         concat_tokens(b, &prompt, &parts)
     }
 
-    /// Attention over the source, shared by the rows of a document (its beams, or its new tokens):
-    /// they stand where query positions stand, so that its keys and values are there once.
-    /// Rows of `[rows, hidden]` to the same.
+    /// Attention to the source: `[rows, hidden]` to the same shape. The rows of a document (its
+    /// beams, or its new tokens) are the query positions of one attention, so that they share its
+    /// keys and values.
     pub(crate) fn cross_attention(
         &self,
         b: &mut Builder<'_, '_>,
@@ -352,7 +356,7 @@ impl Attention {
                 let query = split_heads(b, &query, &inputs.states, self.heads);
                 let prompt = cache.cross_prompt.as_ref();
                 let prompt = prompt.map(|prompt| prompt.of_heads(b, &inputs.shape, self.kv()));
-                self.over_source(b, name, source, cache, &mut |b, parts| {
+                self.attend_to_source(b, name, source, cache, &mut |b, parts| {
                     let parts = parts.map(Clone::clone);
                     let [key, value] = match &prompt {
                         Some(prompt) => concat_tokens(b, prompt, &parts),
@@ -369,7 +373,7 @@ impl Attention {
         Ok(rows)
     }
 
-    /// The operator that attends to the packed keys and values of the source.
+    /// The operator of attention to the packed keys and values of the source.
     fn fused_cross_attention<'g>(
         &self,
         b: &'g mut Builder<'_, '_>,
@@ -386,9 +390,9 @@ impl Attention {
         self.attributes(node)
     }
 
-    /// Attends with the keys and values of the source that the cache holds, or at first with those
-    /// that are computed, and then handed back.
-    fn over_source(
+    /// Attends to the source with the keys and values of the cache. At the first step there are
+    /// none: they are computed, and returned as outputs.
+    fn attend_to_source(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -396,7 +400,7 @@ impl Attention {
         cache: &mut LayerCache,
         attend: &mut dyn FnMut(&mut Builder<'_, '_>, [&Value; 2]) -> Value,
     ) -> Result<Value> {
-        // What the cache holds is used as it stands; a branch that handed it on would copy it.
+        // Only the attention is inside the branch: a branch that returned the cache would copy it.
         let outside = b.graph.begin_branch("cached");
         let attended = attend(b, [&cache.cross_key, &cache.cross_value]);
         let nothing = b.graph.no_floats(&[0, self.kv_heads, 1, self.heads.size]);
@@ -415,8 +419,8 @@ impl Attention {
         Ok(attended)
     }
 
-    /// Queries, keys and values of `x`, normalized and turned: `[rows, heads * head_size]` each, or
-    /// in the portable layout `[batch, heads, tokens, head_size]`.
+    /// Queries, keys and values of `x`, normalized and rotated: `[rows, heads * head_size]` each,
+    /// or `[batch, heads, tokens, head_size]` in the portable layout.
     pub(crate) fn qkv(
         &self,
         b: &mut Builder<'_, '_>,
@@ -444,7 +448,7 @@ impl Attention {
                 rows = split_heads(b, &rows, tokens.shape(), heads);
             }
             match self.layer_type.rotary.filter(|_| norm.is_some()) {
-                Some(rotary) => rotary.turn(b, &rows, heads.size, tokens),
+                Some(rotary) => rotary.rotate(b, &rows, heads.size, tokens),
                 None => Ok(rows),
             }
         };
@@ -455,8 +459,8 @@ impl Attention {
         ])
     }
 
-    /// Normalizes each head of queries (0) or keys (1), `[rows, heads * head_size]`, where they are
-    /// normalized.
+    /// Normalizes each head of queries (`part` 0) or keys (1), `[rows, heads * head_size]`, if the
+    /// model does.
     fn normalize_heads(
         &self,
         b: &mut Builder<'_, '_>,
@@ -473,7 +477,7 @@ impl Attention {
         Ok(flatten(b, &normalized, heads.hidden()))
     }
 
-    /// The attributes that all operators of attention have.
+    /// Sets the attributes that all attention operators have.
     fn attributes<'g>(&self, node: NodeBuilder<'g>) -> NodeBuilder<'g> {
         let node = node
             .int(attention::HEADS, self.heads.count as i64)
@@ -488,19 +492,19 @@ impl Attention {
         }
     }
 
-    /// Attention in standard operators; `added` goes to the scores.
+    /// Attention in standard operators. `added` is added to the scores.
     fn attend(
         &self,
         b: &mut Builder<'_, '_>,
         [query, key, value]: &[Value; 3],
         added: &[&Value],
     ) -> Value {
-        let [key, value] = [key, value].map(|part| self.repeated(b, part));
+        let [key, value] = [key, value].map(|part| self.repeat_kv(b, part));
         let scores = self.scores(b, query, &key);
         plain_attention::weighted(b, (&scores, &value), added, self.heads)
     }
 
-    /// Scores in standard operators, of as many heads of queries as of keys.
+    /// Scores in standard operators. Queries and keys have the same number of heads.
     fn scores(&self, b: &mut Builder<'_, '_>, query: &Value, key: &Value) -> Value {
         let query = self.scaled(b, query);
         let scores = plain_attention::scores(b, &query, key, 4);
@@ -510,7 +514,7 @@ impl Attention {
         }
     }
 
-    /// Queries, multiplied so that scores need not be.
+    /// Multiplies the queries with the scale of the scores.
     fn scaled(&self, b: &mut Builder<'_, '_>, query: &Value) -> Value {
         match self.score_scale() {
             1.0 => query.clone(),
@@ -521,9 +525,9 @@ impl Attention {
         }
     }
 
-    /// Keys or values for each head: `[batch, kv_heads, tokens, head_size]` to `[batch, heads,
-    /// tokens, head_size]`.
-    fn repeated(&self, b: &mut Builder<'_, '_>, part: &Value) -> Value {
+    /// Repeats keys or values for each query head: `[batch, kv_heads, tokens, head_size]` to
+    /// `[batch, heads, tokens, head_size]`.
+    fn repeat_kv(&self, b: &mut Builder<'_, '_>, part: &Value) -> Value {
         if self.kv_heads == self.heads.count {
             return part.clone();
         }
@@ -559,15 +563,15 @@ impl Attention {
         linear(b, &format!("{name}.{}", self.names.output), x, sizes)
     }
 
-    /// What scores are multiplied with.
+    /// Scale of the scores.
     pub(crate) fn score_scale(&self) -> f32 {
         self.scale.unwrap_or_else(|| (self.heads.size as f32).sqrt().recip())
     }
 }
 
-/// Puts the new keys and values of one layer behind those in its cache, where there is one, and
-/// leaves in the cache what is to be handed back, which is the same: all of them, `[batch, heads,
-/// past_length + columns, head_size]`.
+/// Appends the new keys and values of one layer to its cache, if there is one. The result,
+/// `[batch, heads, past_length + columns, head_size]`, also becomes the layer's output in the
+/// cache.
 fn append(
     b: &mut Builder<'_, '_>,
     source: &Recomputed,
@@ -589,7 +593,7 @@ fn append(
     all
 }
 
-/// Keys and values of `[batch, heads, tokens, head_size]`, and others behind them.
+/// Concatenates keys and values `[batch, heads, tokens, head_size]` with others behind them.
 fn concat_tokens(b: &mut Builder<'_, '_>, parts: &[Value; 2], others: &[Value; 2]) -> [Value; 2] {
     [0, 1].map(|part| {
         let node = b.graph.node("Concat").inputs([&parts[part], &others[part]]);

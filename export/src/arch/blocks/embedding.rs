@@ -1,4 +1,4 @@
-//! Embedding tables: those that map tokens to vectors, and the one that maps vectors back.
+//! Embedding tables: from tokens to vectors, and from vectors to logits.
 
 use super::heads::flatten;
 use super::inputs::Tokens;
@@ -12,24 +12,25 @@ use crate::onnx::graph::Value;
 
 /// The embedding tables of a model that are tied, all of `[vocab, hidden]`.
 ///
-/// transformers 4 stores a tied table under each of its names, transformers 5 under the first; and
-/// a table that differs from the others is not tied, whatever config.json says.
+/// transformers 4 stores a tied table under each of its names, transformers 5 under the first. A
+/// table whose values differ from the others is not tied, whatever config.json says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TiedTables<'a> {
-    /// Checkpoint names, the leading one first: what a table's own name lacks is taken from there.
+    /// Checkpoint names, the leading one first. If a table's own name is missing, the first name
+    /// that exists is used.
     pub(crate) names: &'a [&'static str],
-    /// Tokens.
+    /// Number of tokens.
     pub(crate) vocab_size: usize,
     /// Size of a vector.
     pub(crate) hidden: usize,
 }
 
 impl TiedTables<'_> {
-    /// The table `name`, which need not be in the checkpoint.
+    /// Reads the table `name`, or the table it is tied to if the checkpoint lacks it.
     pub(crate) fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Matrix> {
         let dims = (self.vocab_size, self.hidden);
         let leading = self.names[0];
-        // A checkpoint that lacks it has the table under another name, and gives the same graphs.
+        // The graphs do not depend on which of the names the checkpoint has.
         if let Some(found) = self.names.iter().find(|name| b.weights.has(name)) {
             b.weights.read_as(leading, found);
         }
@@ -42,42 +43,43 @@ impl TiedTables<'_> {
     }
 }
 
-/// How tokens become what the first layer reads.
+/// From tokens to the input of the first layer.
 pub(crate) struct Embedding {
     /// Checkpoint name of the table.
     pub(crate) table: String,
-    /// Tokens it has.
+    /// Number of tokens in the table.
     pub(crate) vocab_size: usize,
     /// Size of a vector.
     pub(crate) size: usize,
-    /// A factor for every vector.
+    /// Factor of every vector.
     pub(crate) scale: Option<f32>,
-    /// The token whose vector is another one, which has no factor: its checkpoint name.
+    /// A token whose vector is replaced with another tensor, without `scale`: the token id and the
+    /// tensor's checkpoint name.
     pub(crate) replaced: Option<(u32, String)>,
-    /// A table of segments, of which all tokens are in the first: its checkpoint name, and how many
-    /// there are.
+    /// Table of segments (`token_type_ids`): its checkpoint name and number of rows. All tokens use
+    /// the first.
     pub(crate) segments: Option<(String, usize)>,
-    /// Positions that are added, and the checkpoint prefix of their table.
+    /// Checkpoint prefix of the positions that are added, and their table.
     pub(crate) positions: Option<(String, PositionTable)>,
-    /// What is normalized, and how.
+    /// The norm.
     pub(crate) norm: Option<TokenNorm>,
-    /// A linear layer to the size of hidden states, where it is another: its checkpoint prefix and
-    /// that size.
+    /// Linear layer to the size of the hidden states, if that differs: its checkpoint prefix and
+    /// its output size.
     pub(crate) projection: Option<(String, usize)>,
 }
 
 /// The norm before the first layer.
 pub(crate) struct TokenNorm {
-    /// Its checkpoint prefix.
+    /// Checkpoint prefix of the norm.
     pub(crate) name: String,
-    /// What it computes.
+    /// The norm.
     pub(crate) norm: Norm,
-    /// Whether positions are added behind it.
+    /// Whether the norm runs before the positions are added.
     pub(crate) before_positions: bool,
 }
 
 impl Embedding {
-    /// A table of this checkpoint name, and nothing else.
+    /// An embedding with a table of this checkpoint name, and nothing else.
     pub(crate) fn new(table: String, vocab_size: usize, size: usize) -> Self {
         Self {
             table,
@@ -92,7 +94,8 @@ impl Embedding {
         }
     }
 
-    /// Embedded tokens, `[rows * columns, hidden]`. `tables` are those that its own is tied to.
+    /// Embeds tokens: `[rows * columns, hidden]`. `tables` are the tables that the embedding's own
+    /// is tied to.
     pub(crate) fn apply(
         &self,
         b: &mut Builder<'_, '_>,

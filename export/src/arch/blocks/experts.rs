@@ -1,4 +1,4 @@
-//! Feed-forward layers of which a router chooses one or two for each token.
+//! Mixtures of experts: a router chooses one or two feed-forward layers for each token.
 
 use super::activation::Activation;
 use super::feed_forward::{FeedForward, FeedForwardNames};
@@ -12,49 +12,49 @@ use crate::onnx::proto::ElementType::{Bool, Double, Float, Int32, Int64};
 /// The experts of some layers of a stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Experts {
-    /// How many.
+    /// Number of experts.
     pub(crate) count: usize,
-    /// How tokens come to them.
+    /// How tokens are routed.
     pub(crate) routing: Routing,
-    /// The first layer that has experts.
+    /// First layer with experts.
     pub(crate) first: usize,
-    /// Layers from one with experts to the next.
+    /// Distance between layers with experts.
     pub(crate) step: usize,
-    /// What each computes.
+    /// The feed-forward layers of each expert.
     pub(crate) feed_forward: FeedForward,
 }
 
-/// How tokens come to experts. Those of a source come together, and find experts full; those of a
-/// summary come one by one, and do not.
+/// How tokens are routed to experts. The capacity of an expert limits the tokens of a source, which
+/// arrive together. It does not limit the tokens of a summary, which arrive one by one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Routing {
-    /// Each to the likeliest, whose result is multiplied with its probability.
+    /// Top-1: the result is multiplied with the probability of the expert.
     First {
-        /// Most tokens of a source that an expert takes.
+        /// Maximum number of tokens of a source for each expert.
         capacity: usize,
     },
-    /// Each to the two likeliest, whose results are multiplied with their shares.
+    /// Top-2: the results are multiplied with the normalized probabilities of both experts.
     Two {
-        /// Most tokens of a source that an expert takes.
+        /// Maximum number of tokens of a source for each expert.
         capacity: Capacity,
-        /// Whether an expert that is full keeps its share, which is lost then.
-        shares_before_dropping: bool,
-        /// What every result is multiplied with.
+        /// Whether probabilities are normalized before tokens are dropped at full experts.
+        normalize_before_dropping: bool,
+        /// Factor of every result.
         factor: f32,
     },
 }
 
-/// Most tokens of a source that an expert takes.
+/// Maximum number of tokens of a source for each expert.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Capacity {
-    /// So many.
+    /// A fixed number.
     Tokens(usize),
-    /// This share of them, rounded up.
+    /// This share of the tokens, rounded up.
     Share(f64),
 }
 
 impl Routing {
-    /// How many experts a token has.
+    /// Number of experts of a token.
     fn choices(self) -> usize {
         match self {
             Self::First { .. } => 1,
@@ -62,7 +62,7 @@ impl Routing {
         }
     }
 
-    /// Most tokens that an expert takes of a source, where there is a limit.
+    /// Capacity of each expert, if it is limited.
     fn capacity(self) -> Option<Capacity> {
         match self {
             Self::First { capacity } => Some(Capacity::Tokens(capacity)),
@@ -78,7 +78,8 @@ impl Experts {
         layer >= self.first && (layer - self.first).is_multiple_of(self.step)
     }
 
-    /// `[rows, hidden]` to the same; `name` is what router and experts stand below.
+    /// Routes `[rows, hidden]` through the experts, to the same shape. `name` is the prefix of
+    /// router and experts.
     pub(crate) fn apply(
         &self,
         b: &mut Builder<'_, '_>,
@@ -88,7 +89,7 @@ impl Experts {
         tokens: Tokens<'_>,
     ) -> Result<Value> {
         let routing_weights = self.routing_weights(b, name, x, hidden, tokens)?;
-        if let Some(y) = self.together(b, name, [x, &routing_weights], hidden)? {
+        if let Some(y) = self.fused(b, name, [x, &routing_weights], hidden)? {
             return Ok(y);
         }
         let shape = b.graph.node("Shape").input(x).output();
@@ -103,7 +104,7 @@ impl Experts {
             let any = graph.node("Cast").input(&mask).int("to", Int32 as i64).output();
             let any = graph.node("ReduceMax").inputs([&any, &axis]).output();
             let any = graph.node("Cast").input(&any).int("to", Bool as i64).output();
-            // The weights of an expert that nobody chose are not read.
+            // Inside the branch, the weights of an expert that no token chose are not read.
             let outside = graph.begin_branch("chosen");
             let rows = graph.node("Compress").inputs([x, &mask]).int("axis", 0).output();
             let rows = self.feed_forward.apply(b, &expert_name(name, expert), &rows, hidden)?;
@@ -112,9 +113,9 @@ impl Experts {
             let gate = graph.node("Compress").inputs([&gate, &mask]).int("axis", 0).output();
             let gate = graph.node("Unsqueeze").inputs([&gate, &last]).output();
             let rows = graph.node("Mul").inputs([&rows, &gate]).output();
-            let places = graph.node("NonZero").input(&mask).output();
-            let places = graph.node("Transpose").input(&places).ints("perm", &[1, 0]).output();
-            let node = graph.node("ScatterND").inputs([&sum, &places, &rows]);
+            let indices = graph.node("NonZero").input(&mask).output();
+            let indices = graph.node("Transpose").input(&indices).ints("perm", &[1, 0]).output();
+            let node = graph.node("ScatterND").inputs([&sum, &indices, &rows]);
             let with = node.string("reduction", "add").output();
             let chosen = graph.end_branch(outside, &[with]);
             let outside = graph.begin_branch("passed_over");
@@ -125,8 +126,8 @@ impl Experts {
         Ok(sum)
     }
 
-    /// All experts in one operator, where there is one.
-    fn together(
+    /// Computes all experts in one operator, if there is one for them.
+    fn fused(
         &self,
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -146,8 +147,8 @@ impl Experts {
         Ok(Matrix::feed_forward(b, x, Some(routing_weights), &layers, activation))
     }
 
-    /// What each expert's result is multiplied with for each token, `[rows, experts]`: 0 for those
-    /// that it is not routed to. The router is computed in float32, whatever the precision.
+    /// Routing weights, `[rows, experts]`: the factor of each expert's result, 0 if the token is
+    /// not routed to it. The router is computed in float32 in every precision.
     fn routing_weights(
         &self,
         b: &mut Builder<'_, '_>,
@@ -164,9 +165,11 @@ impl Experts {
         };
         let logits = weight.product(b, x, bias.as_ref(), Activation::Identity);
         let probs = b.graph.node("Softmax").input(&logits).int("axis", -1).output();
-        let chosen = self.chosen(&mut b.graph, &probs);
+        let chosen = self.choose(&mut b.graph, &probs);
         let routed = match (self.routing.capacity(), tokens) {
-            (Some(capacity), Tokens::Source(inputs)) => self.within(b, &chosen, capacity, inputs),
+            (Some(capacity), Tokens::Source(inputs)) => {
+                self.limit_capacity(b, &chosen, capacity, inputs)
+            }
             _ => chosen.clone(),
         };
         let graph = &mut b.graph;
@@ -175,14 +178,14 @@ impl Experts {
             masks.iter().map(cast).collect()
         };
         let masks = numbers(&routed);
-        let Routing::Two { shares_before_dropping, factor, .. } = self.routing else {
+        let Routing::Two { normalize_before_dropping, factor, .. } = self.routing else {
             return Ok(graph.node("Mul").inputs([&probs, &masks[0]]).output());
         };
-        let shared = match shares_before_dropping {
+        let shared = match normalize_before_dropping {
             true => numbers(&chosen),
             false => masks.clone(),
         };
-        let [last, least] = [graph.int64s(&[-1]), graph.scalar(f32::EPSILON)];
+        let [last, min] = [graph.int64s(&[-1]), graph.scalar(f32::EPSILON)];
         let factor = graph.scalar(factor);
         let of_chosen: Vec<_> = shared
             .iter()
@@ -192,21 +195,21 @@ impl Experts {
             })
             .collect();
         let all = graph.node("Add").inputs(&of_chosen).output();
-        let all = graph.node("Max").inputs([&all, &least]).output();
+        let all = graph.node("Max").inputs([&all, &min]).output();
         let routing_weights: Vec<_> = of_chosen
             .iter()
             .zip(&masks)
             .map(|(probs, mask)| {
-                let share = graph.node("Div").inputs([probs, &all]).output();
-                let share = graph.node("Mul").inputs([&share, &factor]).output();
-                graph.node("Mul").inputs([&share, mask]).output()
+                let weight = graph.node("Div").inputs([probs, &all]).output();
+                let weight = graph.node("Mul").inputs([&weight, &factor]).output();
+                graph.node("Mul").inputs([&weight, mask]).output()
             })
             .collect();
         Ok(graph.node("Add").inputs(&routing_weights).output())
     }
 
-    /// For each choice, the likeliest first, which expert it is: bool `[rows, experts]`.
-    fn chosen(&self, graph: &mut Graph, probs: &Value) -> Vec<Value> {
+    /// One-hot masks of the chosen experts, the most probable first: bool `[rows, experts]` each.
+    fn choose(&self, graph: &mut Graph, probs: &Value) -> Vec<Value> {
         let numbers: Vec<i64> = (0..self.count as i64).collect();
         let numbers = graph.int64s(&numbers);
         let choices = self.routing.choices() as i64;
@@ -224,9 +227,9 @@ impl Experts {
             .collect()
     }
 
-    /// The same, but for tokens before which an expert has taken all that it can. Second choices
-    /// come after all first ones.
-    fn within(
+    /// Removes tokens beyond the capacity of their expert from the masks. Second choices are
+    /// counted after all first choices.
+    fn limit_capacity(
         &self,
         b: &mut Builder<'_, '_>,
         chosen: &[Value],
@@ -258,13 +261,13 @@ impl Experts {
     }
 }
 
-/// What the layers of an expert stand below.
+/// Checkpoint prefix of an expert.
 fn expert_name(name: &str, expert: usize) -> String {
     format!("{name}.experts.expert_{expert}")
 }
 
 impl Capacity {
-    /// The number, int64 `[1]` or a scalar, for tokens of `[groups, tokens, experts]`.
+    /// The capacity, int64 `[1]` or a scalar, for tokens of `[groups, tokens, experts]`.
     fn of(self, graph: &mut Graph, tokens: &Value) -> Value {
         match self {
             Self::Tokens(count) => graph.int64_scalar(count as i64),

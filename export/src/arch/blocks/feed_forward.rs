@@ -7,12 +7,12 @@ use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// The two linear layers between the attentions.
+/// The two linear layers of a feed-forward sublayer, or three with a gate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FeedForward {
-    /// Size between them.
+    /// Size between the linear layers.
     pub(crate) inner: usize,
-    /// What is applied between them.
+    /// Activation function between the linear layers.
     pub(crate) activation: Activation,
     /// Names of the linear layers.
     pub(crate) names: FeedForwardNames,
@@ -28,7 +28,8 @@ pub(crate) enum FeedForwardNames {
 }
 
 impl FeedForward {
-    /// `[rows, hidden]` to the same; `name` is what the linear layers stand below.
+    /// Applies the layers: `[rows, hidden]` to the same shape. `name` is the prefix of the linear
+    /// layers.
     pub(crate) fn apply(
         &self,
         b: &mut Builder<'_, '_>,
@@ -58,7 +59,7 @@ impl FeedForward {
         linear(b, &full(down), &inner, outward)
     }
 
-    /// The layers `up`, `down` and, where there is one, `gate`, with their biases.
+    /// The layers `up`, `down` and, if there is one, `gate`, each with its bias.
     pub(crate) fn layers(
         &self,
         b: &mut Builder<'_, '_>,

@@ -1,5 +1,5 @@
-//! The operator of an encoder's self-attention, which bundles have: it computes the scores of a few
-//! tokens at a time, and what each sees.
+//! The operator of an encoder's self-attention in bundles. It computes the scores of a few tokens
+//! at a time, and applies the attention pattern itself.
 
 pub(crate) use epitome_runtime::kernels::attention::self_attention::Pattern;
 use epitome_runtime::operators::attention;
@@ -7,60 +7,60 @@ use epitome_runtime::operators::attention;
 use crate::arch::builder::Builder;
 use crate::onnx::graph::{NodeBuilder, Value};
 
-/// What the tokens of a source see.
-pub(crate) struct Seen<'a> {
-    /// Which tokens.
+/// The keys that the tokens of a source attend to.
+pub(crate) struct AttentionScope<'a> {
+    /// The attention pattern.
     pub(crate) pattern: Pattern,
-    /// int32 `[batch, source]`: 0 for tokens that nobody sees.
+    /// int32 `[batch, source]`: 0 for tokens that are masked.
     pub(crate) mask: &'a Value,
-    /// What is added to the scores by distance: float32 `[heads, distances]`.
+    /// Bias of the scores by distance: float32 `[heads, distances]`.
     pub(crate) bias: Option<&'a Value>,
-    /// What they all see besides.
-    pub(crate) globals: Option<Globals<'a>>,
+    /// Global keys and values that all tokens attend to.
+    pub(crate) globals: Option<GlobalKv<'a>>,
 }
 
-/// What all tokens of a source see besides some of the others.
-pub(crate) struct Globals<'a> {
-    /// `[batch * globals, heads * head_size]`
+/// Global keys and values that all tokens of a source attend to, beside some tokens of the source.
+pub(crate) struct GlobalKv<'a> {
+    /// Keys: `[batch * globals, heads * head_size]`.
     pub(crate) key: &'a Value,
-    /// `[batch * globals, heads * head_size]`
+    /// Values: `[batch * globals, heads * head_size]`.
     pub(crate) value: &'a Value,
-    /// int32 `[batch, globals]`: 0 for those that do not exist.
+    /// int32 `[batch, globals]`: 0 for global tokens that do not exist.
     pub(crate) mask: &'a Value,
-    /// What is added to their scores by distance in blocks, float32 `[heads, distances]`, and the
-    /// block of each token, int32 `[batch, source]`.
+    /// Bias of their scores by distance in blocks, float32 `[heads, distances]`, and the block of
+    /// each token, int32 `[batch, source]`.
     pub(crate) bias: Option<[&'a Value; 2]>,
 }
 
-impl<'a> Seen<'a> {
-    /// All tokens but those that `mask`, int32 `[batch, source]`, hides.
+impl<'a> AttentionScope<'a> {
+    /// Attention to all tokens but those where `mask`, int32 `[batch, source]`, is 0.
     pub(crate) fn all(mask: &'a Value) -> Self {
         Self { pattern: Pattern::Full, mask, bias: None, globals: None }
     }
 }
 
-/// The operator over queries, keys and values of `[batch * source, heads * head_size]`, with the
-/// `attributes` of an attention, to the same. Where everything is seen, there can be any
-/// number of queries.
+/// Writes the operator for queries, keys and values `[batch * source, heads * head_size]`, with the
+/// `attributes` of an attention. The result has the same shape. Without a pattern, the number of
+/// queries may differ from the number of keys.
 pub(super) fn fused(
     b: &mut Builder<'_, '_>,
     attributes: impl for<'g> FnOnce(NodeBuilder<'g>) -> NodeBuilder<'g>,
     parts: [&Value; 3],
-    seen: &Seen<'_>,
+    scope: &AttentionScope<'_>,
 ) -> Value {
     let precision = b.weights.precision();
-    let globals = seen.globals.as_ref();
+    let globals = scope.globals.as_ref();
     let of_globals =
         globals.map_or([None; 3], |globals| [globals.key, globals.value, globals.mask].map(Some));
     let global_bias = globals.and_then(|globals| globals.bias);
-    let optional = [seen.bias].into_iter().chain(of_globals);
+    let optional = [scope.bias].into_iter().chain(of_globals);
     let optional = optional.chain(global_bias.map_or([None; 2], |bias| bias.map(Some)));
-    let node = b.graph.custom(attention::SELF_ATTENTION).inputs(parts).input(seen.mask);
+    let node = b.graph.custom(attention::SELF_ATTENTION).inputs(parts).input(scope.mask);
     let node = optional.fold(node, |node, input| node.optional(input));
     let node = attributes(node);
     let node = if precision.splits_attention() { node.int(attention::SPLIT, 1) } else { node };
     let node = if precision.rounds_attention() { node.int(attention::ROUND, 1) } else { node };
-    let (pattern, sizes) = match seen.pattern {
+    let (pattern, sizes) = match scope.pattern {
         Pattern::Full => return node.output(),
         Pattern::Window { before, after } => {
             let after = (after != before).then_some((attention::REACH_AFTER, after));

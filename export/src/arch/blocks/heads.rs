@@ -6,9 +6,9 @@ use crate::onnx::graph::Value;
 /// The heads of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Heads {
-    /// How many.
+    /// Number of heads.
     pub(crate) count: usize,
-    /// Size of each.
+    /// Size of each head.
     pub(crate) size: usize,
 }
 

@@ -1,9 +1,9 @@
-//! What every encoder and decoder graph reads, as the blocks see it. [`super::io`] declares it
+//! Inputs of the encoder and decoder graphs, as the blocks use them. [`super::io`] declares them
 //! under the names of each layout.
 
 use super::heads::flatten;
 use super::linear::linear;
-use super::plain_attention::{score_mask, unseen};
+use super::plain_attention::{score_mask, window_mask};
 use super::prompt::{LayerPrompt, Prompt};
 use super::streams::Streams;
 use crate::arch::builder::Builder;
@@ -17,8 +17,8 @@ pub(crate) struct EncoderInputs {
     pub(crate) input_ids: Value,
     /// int32 `[batch, source]`: 1 for a token, 0 for padding.
     pub(crate) mask: Value,
-    /// int32 `[batch, source]`, or one row for all: 1 for a token with global attention; where the
-    /// model knows it.
+    /// int32 `[batch, source]` or `[1, source]`: 1 for a token with global attention. `None` if the
+    /// model has no global attention.
     pub(crate) global_attention_mask: Option<Value>,
     /// int64 `[2]`: the shape `[batch, source]`.
     pub(crate) shape: Value,
@@ -27,7 +27,7 @@ pub(crate) struct EncoderInputs {
 }
 
 impl EncoderInputs {
-    /// Inputs of token ids, int64 `[batch, source]`, and the masks, int32 of the same shape.
+    /// The inputs, from token ids, int64 `[batch, source]`, and masks, int32 of the same shape.
     pub(super) fn new(
         b: &mut Builder<'_, '_>,
         input_ids: Value,
@@ -46,7 +46,7 @@ impl EncoderInputs {
         b.graph.shape(&self.shape, &[size as i64])
     }
 
-    /// int64 `[source]`: where the tokens stand.
+    /// Positions of the tokens: int64 `[source]`.
     fn positions(&self, b: &mut Builder<'_, '_>) -> Value {
         b.graph.shared("positions", "source", |graph| graph.range(&self.source_length))
     }
@@ -62,52 +62,50 @@ impl EncoderInputs {
         })
     }
 
-    /// What is added to the scores of keys: float32 `[batch, 1, 1, source]`.
+    /// Additive mask of the scores of keys: float32 `[batch, 1, 1, source]`.
     pub(crate) fn score_mask(&self, b: &mut Builder<'_, '_>) -> Value {
         b.graph.shared("mask", "scores", |graph| score_mask(graph, &self.mask))
     }
 }
 
-/// The decoder's inputs. In a bundle each row has one new token, and rows are at lengths of their
-/// own: beams of documents, or successive tokens of one. In the portable layout a document is a
-/// row, and its columns are its new tokens.
+/// The decoder's inputs. In a bundle each row has one new token and a length of its own; rows are
+/// the beams of documents, or successive tokens of one. In the portable layout a row is a document,
+/// and the columns are its new tokens.
 pub(crate) struct DecoderInputs {
     /// int64 `[rows, columns]`: the newest tokens.
     pub(crate) input_ids: Value,
     /// int64 `[2]`: the shape `[rows, columns]`.
     pub(crate) shape: Value,
-    /// int64 `[2]`: the same of their hidden states, which are more with streams.
+    /// int64 `[2]`: the shape of the hidden states, which has more rows with streams.
     pub(crate) states: Value,
-    /// What stands beside the tokens.
+    /// Data of the predicting stream.
     pub(crate) streams: Option<Streams>,
-    /// int32 `[rows, 1]`: how many tokens the cache holds for each row. In the portable layout
-    /// `[1]`, for all.
+    /// int32 `[rows, 1]`: number of tokens that the cache holds for each row. In the portable
+    /// layout `[1]`, for all rows.
     pub(crate) past_length: Value,
-    /// int32 `[rows, 1]`: where the new tokens stand. In the portable layout `[columns]`.
+    /// int32 `[rows, 1]`: positions of the new tokens. In the portable layout `[columns]`.
     pub(crate) positions: Value,
-    /// int32 `[documents, 3]`: the rows, the first place and the tokens of each document's source,
-    /// for cross-attention. In the portable layout what is added to the scores of keys instead,
-    /// float32 `[batch, 1, 1, source]`.
+    /// int32 `[documents, 3]`: for each document its rows, the first slot of its cross-attention
+    /// and its source tokens. In the portable layout the additive mask of cross-attention, float32
+    /// `[batch, 1, 1, source]`.
     pub(crate) source: Value,
-    /// How self-attention comes by the past.
+    /// How self-attention reads the past keys and values.
     pub(crate) past: Past,
 }
 
-/// How self-attention comes by the keys and values of the past.
+/// How self-attention reads the past keys and values.
 pub(crate) enum Past {
-    /// They stay where they are, and the one new token of each row is written to a place of its
-    /// own.
+    /// The cache is written in place: the new token of each row has a slot of its own.
     InPlace {
-        /// int32 `[rows, room]`: the place in the cache of each token of a row, the new one behind
-        /// the others.
+        /// int32 `[rows, max_length]`: the cache slot of each token of a row, the new token last.
         cache_indirection: Value,
     },
-    /// They are given, and handed back with those of several new tokens behind them (the portable
-    /// layout).
+    /// The past keys and values are inputs. The outputs are these with several new tokens appended
+    /// (portable layout).
     Given {
         /// The new tokens.
         window: Window,
-        /// What cross-attention is computed from at first.
+        /// The source of cross-attention at the first step.
         source: Recomputed,
     },
 }
@@ -116,7 +114,7 @@ pub(crate) enum Past {
 pub(crate) struct Window {
     /// int64 `[columns]`: positions of the new tokens.
     new: Value,
-    /// int64 `[1]`: how many tokens there are, `past_length + columns`.
+    /// int64 `[1]`: number of tokens, `past_length + columns`.
     total: Value,
 }
 
@@ -131,17 +129,17 @@ impl Window {
         })
     }
 
-    /// int64 `[1]`: how many tokens there are, past and new.
+    /// int64 `[1]`: number of tokens, past and new.
     pub(crate) fn total(&self) -> &Value {
         &self.total
     }
 
-    /// What is added to scores so that no token sees a later one, nor one that is more than
-    /// `before` tokens back: float32 of the same shape.
-    pub(crate) fn unseen(&self, b: &mut Builder<'_, '_>, before: Option<usize>) -> Value {
+    /// Additive mask that hides later tokens, and tokens more than `before` back: float32
+    /// `[columns, past_length + columns]`.
+    pub(crate) fn causal_mask(&self, b: &mut Builder<'_, '_>, before: Option<usize>) -> Value {
         let relative = self.relative(b);
-        b.graph.shared("positions", &format!("unseen{before:?}"), |graph| {
-            unseen(graph, &relative, before, 0)
+        b.graph.shared("positions", &format!("causal{before:?}"), |graph| {
+            window_mask(graph, &relative, before, 0)
         })
     }
 }
@@ -172,7 +170,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Where they stand: int64, of each token of a row where all rows are alike, or of each row.
+    /// Positions of the tokens, int64: one for each column if all rows are equal, else one for each
+    /// row.
     pub(crate) fn positions(self, b: &mut Builder<'_, '_>) -> Value {
         match self {
             Self::Source(inputs) => inputs.positions(b),
@@ -186,29 +185,29 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// What cross-attention reads of the encoder.
+/// The encoder's output that cross-attention reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     /// Size of the encoder's hidden states.
     pub(crate) size: usize,
-    /// A linear layer that they go through first: its checkpoint prefix, and the size it makes.
+    /// Linear layer that is applied to them first: its checkpoint prefix and its output size.
     pub(crate) projection: Option<(&'static str, usize)>,
-    /// What stands before keys and values of it.
+    /// Prompt before the keys and values.
     pub(crate) prompt: Option<Prompt>,
 }
 
 impl Memory {
-    /// Hidden states as they are.
+    /// The hidden states without a linear layer or a prompt.
     pub(crate) fn plain(size: usize) -> Self {
         Self { size, projection: None, prompt: None }
     }
 
-    /// Size of what cross-attention reads.
+    /// Size of the hidden states that cross-attention reads.
     pub(crate) fn projected_size(&self) -> usize {
         self.projection.map_or(self.size, |(_, size)| size)
     }
 
-    /// What cross-attention reads, of hidden states of `[rows, size]`.
+    /// Applies the linear layer, if there is one: `[rows, size]` to `[rows, projected size]`.
     pub(crate) fn project(&self, b: &mut Builder<'_, '_>, hidden_states: &Value) -> Result<Value> {
         match self.projection {
             Some((name, size)) => linear(b, name, hidden_states, (self.size, size)),
@@ -217,7 +216,7 @@ impl Memory {
     }
 }
 
-/// What cross-attention's keys and values are computed from, where there is no cache yet.
+/// Inputs from which keys and values of cross-attention are computed at the first step.
 pub(crate) struct Recomputed {
     /// bool `[1]`: whether there is a cache.
     pub(crate) use_cache: Value,
@@ -225,12 +224,12 @@ pub(crate) struct Recomputed {
     pub(crate) hidden_states: Value,
     /// int64 `[2]`: the shape `[batch, source]`.
     pub(crate) shape: Value,
-    /// What is read of them.
+    /// How cross-attention reads the hidden states.
     pub(crate) memory: Memory,
 }
 
 impl Recomputed {
-    /// What cross-attention reads: `[batch * source, projected size]`.
+    /// The hidden states that cross-attention reads: `[batch * source, projected size]`.
     pub(crate) fn projected(&self, b: &mut Builder<'_, '_>) -> Result<Value> {
         let hidden_states = flatten(b, &self.hidden_states, self.memory.size);
         self.memory.project(b, &hidden_states)
@@ -238,8 +237,8 @@ impl Recomputed {
 }
 
 impl DecoderInputs {
-    /// Several new tokens a row (int64 `[batch, columns]`) behind `past` others (int64 `[1]`), over
-    /// what `recomputed` says.
+    /// Inputs with several new tokens in each row (int64 `[batch, columns]`) behind `past` others
+    /// (int64 `[1]`). `recomputed` is the source of cross-attention.
     pub(super) fn of_several(
         b: &mut Builder<'_, '_>,
         (input_ids, past, source): (Value, Value, Value),
@@ -270,8 +269,8 @@ impl DecoderInputs {
         }
     }
 
-    /// Positions of the new tokens, int64 `[rows, 1]`, and how many tokens the longest history has
-    /// with them, int64 `[1]`; in the portable layout `[columns, 1]`, and all tokens.
+    /// Positions of the new tokens, int64 `[rows, 1]`, and the length of the longest history with
+    /// them, int64 `[1]`. In the portable layout `[columns, 1]`, and the number of all tokens.
     pub(crate) fn new_and_longest(&self, b: &mut Builder<'_, '_>) -> (Value, Value) {
         let graph = &mut b.graph;
         if let Some(window) = self.window() {
@@ -286,7 +285,7 @@ impl DecoderInputs {
         (past, longest)
     }
 
-    /// The new tokens' window, where there can be several.
+    /// The new tokens, in the portable layout.
     pub(crate) fn window(&self) -> Option<&Window> {
         match &self.past {
             Past::InPlace { .. } => None,
@@ -297,27 +296,27 @@ impl DecoderInputs {
 
 /// The cache of one decoder layer.
 pub(crate) struct LayerCache {
-    /// float32 `[heads, places, head_size]`; in the portable layout `[batch, heads, past_length,
-    /// head_size]`.
+    /// float32 `[heads, slots, head_size]`; in the portable layout
+    /// `[batch, heads, past_length, head_size]`.
     pub(crate) past_key: Value,
-    /// The same shape.
+    /// Values, of the same shape as `past_key`.
     pub(crate) past_value: Value,
-    /// `[1, heads, places, head_size]`, of all documents; in the portable layout `[batch, heads,
-    /// source, head_size]`.
+    /// `[1, heads, slots, row]`, packed, for all documents; in the portable layout
+    /// `[batch, heads, source, head_size]`.
     pub(crate) cross_key: Value,
-    /// `[1, heads, places, row]`, likewise.
+    /// Values, as `cross_key`, with a row size of their own.
     pub(crate) cross_value: Value,
     /// float32 `[1, heads, rows, longest history]`, added to the scores of self-attention; in the
     /// portable layout `[1, heads, columns, past_length + columns]`. With streams see
     /// [`Streams::bias`].
     pub(crate) bias: Option<Value>,
-    /// What stands before the keys and values of self-attention.
+    /// Prompt before the keys and values of self-attention.
     pub(crate) prompt: Option<LayerPrompt>,
-    /// What stands before those of cross-attention, where the decoder puts it there (in the
-    /// portable layout).
+    /// Prompt before the keys and values of cross-attention, if the decoder adds it (portable
+    /// layout).
     pub(crate) cross_prompt: Option<LayerPrompt>,
-    /// Keys and values with the new tokens in place, once self-attention is written.
+    /// Keys and values with those of the new tokens, once self-attention is written.
     pub(crate) present: Option<(Value, Value)>,
-    /// Keys and values of cross-attention, where the decoder computes them.
+    /// Keys and values of cross-attention, if the decoder computes them.
     pub(crate) cross_present: Option<(Value, Value)>,
 }

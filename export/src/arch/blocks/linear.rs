@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::packing::Role;
 
-/// `torch.nn.Linear` of the checkpoint prefix `name`: `[rows, size_in]` to `[rows, size_out]`.
-/// The bias is used where the checkpoint has one.
+/// `torch.nn.Linear` with the checkpoint prefix `name`: `[rows, size_in]` to `[rows, size_out]`.
+/// The bias is used if the checkpoint has one.
 pub(crate) fn linear(
     b: &mut Builder<'_, '_>,
     name: &str,
@@ -18,7 +18,7 @@ pub(crate) fn linear(
     activated(b, name, x, sizes, Activation::Identity)
 }
 
-/// [`linear`], and a function applied to its result.
+/// [`linear`] with an activation function.
 pub(crate) fn activated(
     b: &mut Builder<'_, '_>,
     name: &str,
@@ -30,7 +30,7 @@ pub(crate) fn activated(
     Ok(weight.product(b, x, bias.as_ref(), activation))
 }
 
-/// [`linear`] of several layers of a role that read the same `x`.
+/// [`linear`] of several layers with the same role and the same input `x`.
 pub(crate) fn linears<const N: usize>(
     b: &mut Builder<'_, '_>,
     names: [String; N],
@@ -49,7 +49,7 @@ pub(crate) fn linears<const N: usize>(
     Ok(Matrix::products(b, x, layers, Activation::Identity))
 }
 
-/// Weight and bias of the checkpoint prefix `name`, the bias where the checkpoint has one.
+/// Weight and bias of the checkpoint prefix `name`, the bias if the checkpoint has one.
 pub(crate) fn parameters(
     b: &mut Builder<'_, '_>,
     name: &str,

@@ -1,8 +1,8 @@
-//! Attention within blocks, for sources too long for all tokens to see all others.
+//! Block-local attention, for sources that are too long for full attention.
 //!
-//! A source is padded to whole blocks, and queries, keys and values are `[batch, heads, blocks,
-//! size, head_size]`. Scores are an ordinary product within each block; who sees whom beyond that
-//! is said by what is added to them.
+//! A source is padded to whole blocks. Queries, keys and values are
+//! `[batch, heads, blocks, size, head_size]`, and scores are a matrix product within each block.
+//! Additive masks limit the reach further.
 
 use super::heads::{Heads, join_heads};
 use super::inputs::EncoderInputs;
@@ -10,7 +10,7 @@ use super::plain_attention::{MASKED, additive_mask};
 use crate::arch::builder::Builder;
 use crate::onnx::graph::Value;
 
-/// How a source is cut into blocks.
+/// Division of a source into blocks.
 pub(crate) struct Blocks {
     /// Tokens of a block.
     pub(crate) size: usize,
@@ -21,8 +21,8 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Cuts the source into blocks of `size`; the first holds `lead` positions of padding before
-    /// its first token.
+    /// Divides the source into blocks of `size` tokens. The first block begins with `lead` padding
+    /// positions.
     pub(crate) fn new(
         b: &mut Builder<'_, '_>,
         inputs: &EncoderInputs,
@@ -31,7 +31,7 @@ impl Blocks {
     ) -> Self {
         let graph = &mut b.graph;
         let [lead_value, size_value] = [graph.int64s(&[lead as i64]), graph.int64s(&[size as i64])];
-        // What is missing to the next multiple of `size`: (-length) modulo size.
+        // Padding to the next multiple of `size`: `-length` modulo `size`.
         let length = match lead {
             0 => inputs.source_length.clone(),
             _ => graph.node("Add").inputs([&inputs.source_length, &lead_value]).output(),
@@ -79,8 +79,8 @@ impl Blocks {
         join_heads(b, &tokens, heads)
     }
 
-    /// What is added to the scores of keys: 0 where `mask`, int32 `[batch, source]`, is 1, and
-    /// [`MASKED`] where it is 0 and for padding; float32 `[batch, 1, blocks, 1, size]`.
+    /// Additive mask of keys: 0 where `mask`, int32 `[batch, source]`, is 1, and [`MASKED`] where
+    /// it is 0 and for padding. float32 `[batch, 1, blocks, 1, size]`.
     pub(crate) fn mask(&self, b: &mut Builder<'_, '_>, mask: &Value) -> Value {
         let mask = additive_mask(&mut b.graph, mask);
         let graph = &mut b.graph;
@@ -104,8 +104,8 @@ impl Blocks {
     }
 }
 
-/// 0 where a relative position is at most `reach` away, [`MASKED`] elsewhere: float32 of the shape
-/// of `relative`.
+/// Additive mask of distances: 0 where `relative` is at most `reach`, [`MASKED`] elsewhere. float32
+/// of the shape of `relative`.
 pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) -> Value {
     let graph = &mut b.graph;
     let reach = graph.int64_scalar(reach as i64);
@@ -115,8 +115,8 @@ pub(crate) fn within(b: &mut Builder<'_, '_>, relative: &Value, reach: usize) ->
     graph.node("Where").inputs([&near, &zero, &masked]).output()
 }
 
-/// Each block with the one before and the one behind it, joined along `axis`; beyond the ends
-/// stands `fill`. `x` has its blocks in dimension 2.
+/// Joins each block with the blocks before and behind it, along `axis`. Beyond the ends the values
+/// are `fill`. Dimension 2 of `x` counts the blocks.
 pub(crate) fn neighbours(b: &mut Builder<'_, '_>, x: &Value, axis: i64, fill: f32) -> Value {
     let graph = &mut b.graph;
     let [fill, one_each, blocks] = [graph.scalar(fill), graph.int64s(&[1, 1]), graph.int64s(&[2])];

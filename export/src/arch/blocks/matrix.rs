@@ -1,7 +1,7 @@
-//! Matrices of weights, in the precision of the bundle.
+//! Weight matrices in the precision of the bundle.
 //!
-//! What precision means is decided here, and nowhere in an architecture: [`Matrix::of`] stores a
-//! matrix, [`Matrix::product`] and [`Matrix::rows`] write the operators that fit it.
+//! Only this file handles the precision: [`Matrix::of`] stores a matrix, [`Matrix::product`] and
+//! [`Matrix::rows`] write the operators for it. Architectures do not know it.
 
 use epitome_quantize::Packing;
 use epitome_runtime::kernels;
@@ -24,7 +24,7 @@ pub(crate) struct Matrix {
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// float32 `[size_out, size_in]`, for stock operators.
+    /// float32 `[size_out, size_in]`, for standard operators.
     Plain(Value),
     /// Packed weights, for custom operators.
     Packed(Packed),
@@ -33,14 +33,14 @@ enum Form {
 /// A packed matrix, and the operators that read it.
 #[derive(Clone, Debug)]
 struct Packed {
-    /// Its name in the checkpoint.
+    /// Name of the matrix in the checkpoint.
     name: String,
     role: Role,
     weights: Value,
-    /// What belongs to its columns.
+    /// Data of the columns that the format needs beside the weights, such as scales.
     columns: Option<Value>,
     operators: Operators,
-    /// Bits that they round activations to.
+    /// Number of bits that the operators round activations to.
     activation_bits: Option<i64>,
     embedding: Option<&'static str>,
 }
@@ -67,8 +67,8 @@ impl Packed {
         })
     }
 
-    /// What these matrices, of `size_in` inputs, multiply with: calibration observes it for those
-    /// that it rounds.
+    /// Names `x` as the input of these matrices of `size_in` inputs, so that calibration can
+    /// observe it. Does nothing for matrices that calibration does not round.
     fn observed<'m>(
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -90,13 +90,13 @@ impl Packed {
         }
     }
 
-    /// Whether one operator can multiply with both, where they have the same sizes.
-    fn is_as(&self, other: &Self) -> bool {
+    /// Whether one operator can multiply with both matrices, if they have the same sizes.
+    fn has_format_of(&self, other: &Self) -> bool {
         (self.operators.linear, self.activation_bits)
             == (other.operators.linear, other.activation_bits)
     }
 
-    /// An operator that multiplies with the matrix, told what it rounds activations to.
+    /// Adds the attribute for the bits of activations to an operator.
     fn with_activation_bits<'g>(&self, node: NodeBuilder<'g>) -> NodeBuilder<'g> {
         match self.activation_bits {
             Some(bits) => node.int(linear::ACTIVATION_BITS, bits),
@@ -104,7 +104,7 @@ impl Packed {
         }
     }
 
-    /// The products with matrices that are [alike](Self::is_as), each with its bias.
+    /// Products with matrices of the [same format](Self::has_format_of), each with its bias.
     fn products<const N: usize>(
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -124,7 +124,7 @@ impl Packed {
 }
 
 impl Matrix {
-    /// The matrix of this name in the checkpoint, which must have this shape.
+    /// The matrix `name` of the checkpoint, which must have the shape `dims`.
     pub(crate) fn of(
         b: &mut Builder<'_, '_>,
         name: &str,
@@ -142,13 +142,13 @@ impl Matrix {
         Ok(Self { form, size_out, size_in })
     }
 
-    /// The same, kept in float32 whatever the precision of the bundle.
+    /// The matrix `name` in float32, whatever the precision of the bundle.
     pub(crate) fn exact(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
         Self::of(b, name, dims, Role::Exact)
     }
 
-    /// The table of this name in the checkpoint, which must have this shape: of an embedding, of
-    /// the output layer, or of both.
+    /// The table `name` of the checkpoint, of an embedding, of the output layer, or of both. It
+    /// must have the shape `dims`.
     pub(crate) fn table(b: &mut Builder<'_, '_>, name: &str, dims: (usize, usize)) -> Result<Self> {
         Self::of(b, name, dims, Role::Table)
     }
@@ -165,8 +165,8 @@ impl Matrix {
         y
     }
 
-    /// [`product`](Self::product) with several matrices, in one operator where all are packed alike
-    /// and have the same sizes.
+    /// [`product`](Self::product) with several matrices, in one operator if all have the same
+    /// format and the same sizes.
     pub(crate) fn products<const N: usize>(
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -184,7 +184,7 @@ impl Matrix {
         let function = fused.unwrap_or_default();
         let sizes = layers.map(|(matrix, _)| [matrix.size_out, matrix.size_in]);
         let are_alike = packed.len() == N
-            && packed.iter().all(|(one, _)| one.is_as(packed[0].0))
+            && packed.iter().all(|(one, _)| one.has_format_of(packed[0].0))
             && sizes.iter().all(|size| *size == sizes[0]);
         let ys = match are_alike {
             true => Packed::products(b, x, &packed, (sizes[0][0], function)),
@@ -206,10 +206,9 @@ impl Matrix {
         }
     }
 
-    /// The layers between attentions in one operator, where `layers` are packed: `up` and `down`,
-    /// and where there is one `gate`, each with its bias. With `routing_weights` of
-    /// `[rows, experts]`, they are the `up` and `down` of one expert behind the other.
-    /// `[rows, size_in]` to `[rows, size_out]`.
+    /// Feed-forward layers in one operator, `[rows, size_in]` to `[rows, size_out]`, if all
+    /// `layers` are packed: `up`, `down` and, if there is one, `gate`, each with its bias. With
+    /// `routing_weights`, `[rows, experts]`, the layers are `up` and `down` of each expert in turn.
     pub(crate) fn feed_forward(
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -218,7 +217,7 @@ impl Matrix {
         activation: kernels::activation::Activation,
     ) -> Option<Value> {
         if b.weights.readers().is_some() {
-            // What lies between the layers is to be seen.
+            // Calibration observes the input of `down`, which the fused operator hides.
             return None;
         }
         let mut inputs = Vec::new();
@@ -233,7 +232,7 @@ impl Matrix {
             return None;
         };
         let node = match routing_weights {
-            // There are so many inputs that absent ones have no place.
+            // The operator has a variable number of inputs: an absent bias would leave no gap.
             Some(weights) if layers.iter().all(|(_, other)| other.is_some() == bias.is_some()) => {
                 let node = b.graph.custom(up.operators.experts).inputs([x, weights]);
                 node.inputs(inputs.into_iter().flatten())
@@ -251,7 +250,7 @@ impl Matrix {
         Some(up.with_activation_bits(node).output())
     }
 
-    /// The rows that `ids` name: `[rows, columns]` to `[rows, columns, size_in]`.
+    /// Looks up the rows `ids`: `[rows, columns]` to `[rows, columns, size_in]`.
     pub(crate) fn rows(&self, b: &mut Builder<'_, '_>, ids: &Value) -> Value {
         match &self.form {
             Form::Plain(table) => b.graph.node("Gather").inputs([table, ids]).output(),

@@ -1,8 +1,8 @@
-//! What architectures are composed of.
+//! Building blocks of architectures.
 //!
-//! Between blocks a value is two-dimensional, `[rows, hidden]`: rows are `batch * source` tokens in
-//! the encoder and `batch * beams` in the decoder, so that every linear layer is one `Gemm` that
-//! reads its weight as PyTorch stores it, `[out, in]`.
+//! Values between blocks are two-dimensional, `[rows, hidden]`: the rows are `batch * source`
+//! tokens in the encoder and `batch * beams` in the decoder. So every linear layer is one `Gemm`
+//! that reads its weight as PyTorch stores it, `[out, in]`.
 
 pub(crate) mod activation;
 pub(crate) mod attention;

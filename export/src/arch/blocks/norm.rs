@@ -13,32 +13,33 @@ pub(crate) enum Placement {
     Pre,
     /// After each residual addition (BART, Marian).
     Post,
-    /// Before each sublayer, once after the last, and what each sublayer gives (T5Gemma). These are
-    /// the names of the norms of what self-attention, cross-attention and feed-forward layers give.
+    /// Before each sublayer, once after the last, and on the result of each sublayer (T5Gemma). The
+    /// names are those of the norms of the results of self-attention, cross-attention and
+    /// feed-forward.
     Around([&'static str; 3]),
 }
 
-/// What a norm computes.
+/// Kind of a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NormKind {
     /// `torch.nn.LayerNorm`: to mean 0 and variance 1, then a scale and a bias.
     Layer,
-    /// T5's norm: to a root mean square of 1, then a scale; no mean is taken and no bias added.
+    /// T5's norm: to a root mean square of 1, then a scale, without mean and bias.
     RootMeanSquare,
-    /// The same, where the checkpoint holds the scale less 1 (Gemma).
+    /// As [`Self::RootMeanSquare`], where the checkpoint stores the scale minus 1 (Gemma).
     OffsetRootMeanSquare,
 }
 
 /// How a layer normalizes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Norm {
-    /// What it computes.
+    /// Kind of the norm.
     pub(crate) kind: NormKind,
     /// Size of the normalized dimension.
     pub(crate) size: usize,
     /// Added to the variance.
     pub(crate) epsilon: f32,
-    /// Before or after the sublayers.
+    /// Where the layers normalize.
     pub(crate) placement: Placement,
 }
 
@@ -57,7 +58,7 @@ impl Norm {
                 Ok(node.int("axis", -1).float("epsilon", self.epsilon).output())
             }
             NormKind::RootMeanSquare | NormKind::OffsetRootMeanSquare => {
-                // Standard operators: ONNX has no such norm before version 23 of its operator set,
+                // Standard operators: ONNX has this norm only from version 23 of its operator set,
                 // and ONNX Runtime fuses these when it loads them.
                 let graph = &mut b.graph;
                 let [two, epsilon] = [graph.scalar(2.0), graph.scalar(self.epsilon)];
@@ -72,7 +73,7 @@ impl Norm {
         }
     }
 
-    /// Adds `x` to `residual` and normalizes the sum, in one operator where there is one:
+    /// Adds `x` to `residual` and normalizes the sum, in one operator if possible. Returns
     /// `(normalized, sum)`.
     fn add(
         &self,
@@ -90,14 +91,14 @@ impl Norm {
                 self.custom(b, name, x, Some(residual))?.into()
             }
             Placement::Post => {
-                // Nothing reads the sum, so it is no output.
+                // Nothing reads the sum, so that it need not be an output.
                 let [normalized] = self.custom(b, name, x, Some(residual))?;
                 (normalized.clone(), normalized)
             }
         })
     }
 
-    /// The custom operator: the norm of `x + residual`, and as a second output that sum.
+    /// The custom operator: the norm of `x + residual`. Its optional second output is the sum.
     fn custom<const N: usize>(
         &self,
         b: &mut Builder<'_, '_>,
@@ -139,9 +140,9 @@ impl Norm {
 
 /// The residual stream through a stack of sublayers.
 ///
-/// Each sublayer reads [`input`](Self::input) and hands its result to [`add`](Self::add). The norms
-/// are named in the order in which they run: those of each sublayer, and the closing one behind
-/// them unless norms are [`Placement::Post`].
+/// Each sublayer reads [`input`](Self::input) and passes its result to [`add`](Self::add). The
+/// names of the norms are in the order in which they run: those of each sublayer, then the closing
+/// norm unless the placement is [`Placement::Post`].
 pub(crate) struct ResidualStream {
     norm: Norm,
     names: std::vec::IntoIter<String>,
@@ -169,12 +170,12 @@ impl ResidualStream {
         Ok(Self { norm, names, residual: x.clone(), input })
     }
 
-    /// What the next sublayer reads; after the last one, the result of the stack.
+    /// Input of the next sublayer; after the last sublayer, the result of the stack.
     pub(crate) fn input(&self) -> &Value {
         &self.input
     }
 
-    /// Takes a sublayer's result into the stream.
+    /// Adds a sublayer's result to the stream.
     pub(crate) fn add(&mut self, b: &mut Builder<'_, '_>, x: &Value) -> Result<()> {
         let mut name = || self.names.next().expect("norms are named for every sublayer");
         let x = match self.norm.placement {

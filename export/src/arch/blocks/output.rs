@@ -10,44 +10,44 @@ use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// The layers behind the decoder's last.
+/// The output layer behind the decoder.
 pub(crate) struct Output {
     /// Checkpoint name of the table.
     pub(crate) table: &'static str,
-    /// Tokens of the summary.
+    /// Number of tokens of the summary's vocabulary.
     pub(crate) vocab_size: usize,
     /// Size of the vectors in the table.
     pub(crate) size: usize,
-    /// Whether the output may do without a table of its own.
+    /// Whether the table may be tied to an embedding table, if the checkpoint lacks it.
     pub(crate) tied: bool,
-    /// What hidden states are multiplied with.
+    /// Factor of the hidden states.
     pub(crate) scale: Option<f32>,
-    /// What they go through before the table.
+    /// Layers before the table.
     pub(crate) transform: Option<Transform>,
-    /// What logits approach and do not reach.
+    /// Soft cap: logits become `softcap * tanh(logit / softcap)`.
     pub(crate) softcap: Option<f32>,
-    /// What is added to the logits: its checkpoint name and shape. It is left out where it is
-    /// missing or holds zeros.
+    /// Checkpoint name and shape of the bias of the logits. The bias is left out if it is missing
+    /// or zero.
     pub(crate) bias: (&'static str, Vec<usize>),
 }
 
 /// A linear layer with an activation function, and a norm: the head of masked language models.
 pub(crate) struct Transform {
-    /// Checkpoint prefixes of both.
+    /// Checkpoint prefixes of the linear layer and the norm.
     pub(crate) names: [&'static str; 2],
     /// Size of a hidden state.
     pub(crate) hidden: usize,
-    /// The function.
+    /// The activation function.
     pub(crate) activation: Activation,
     /// The norm.
     pub(crate) norm: Norm,
 }
 
-/// Old checkpoints hold this bias of the logits, mostly zeros.
+/// Bias of the logits in old checkpoints, mostly zeros.
 const LOGITS_BIAS: &str = "final_logits_bias";
 
 impl Output {
-    /// A tied table, and the bias of transformers' first models where the checkpoint has it.
+    /// An output layer with a tied table, and with the bias of old checkpoints if there is one.
     pub(crate) fn new(table: &'static str, vocab_size: usize, size: usize) -> Self {
         Self {
             table,
@@ -61,8 +61,8 @@ impl Output {
         }
     }
 
-    /// Logits of `[rows, hidden]`: `[rows, vocab_size]`. `tables` are those that its own is tied
-    /// to.
+    /// Logits, `[rows, vocab_size]`, of hidden states, `[rows, hidden]`. `tables` are the tables
+    /// that the output's own is tied to.
     pub(crate) fn apply(
         &self,
         b: &mut Builder<'_, '_>,

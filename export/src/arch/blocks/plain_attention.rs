@@ -1,17 +1,17 @@
-//! Attention step by step, in operators of the ONNX standard: where a graph must be portable, and
-//! where no fused operator does what is wanted.
+//! Attention in standard ONNX operators, for portable graphs and for patterns without a fused
+//! operator.
 
 use super::heads::{Heads, join_heads};
 use crate::arch::builder::Builder;
 use crate::onnx::graph::{Graph, Value};
 use crate::onnx::proto::ElementType::Float;
 
-/// Added to the score of a padded position: the smallest finite float, since minus infinity makes a
-/// fully masked row NaN.
+/// Added to the score of a masked position. It is the smallest finite float, since minus infinity
+/// makes a fully masked row NaN.
 pub(crate) const MASKED: f32 = f32::MIN;
 
-/// What is added to the scores of keys: 0 for a token, [`MASKED`] for padding; float32 of the shape
-/// of `mask`, `[batch, source]`, which has 1 for a token and 0 for padding.
+/// Additive mask of keys, float32 `[batch, source]`: 0 where `mask` is 1 (a token), [`MASKED`]
+/// where it is 0 (padding).
 pub(crate) fn additive_mask(graph: &mut Graph, mask: &Value) -> Value {
     let [one, masked] = [graph.scalar(1.0), graph.scalar(MASKED)];
     let mask = graph.node("Cast").input(mask).int("to", Float as i64).output();
@@ -19,17 +19,17 @@ pub(crate) fn additive_mask(graph: &mut Graph, mask: &Value) -> Value {
     graph.node("Mul").inputs([&padding, &masked]).output()
 }
 
-/// The same, broadcast over heads and queries: `[batch, 1, 1, source]`.
+/// [`additive_mask`], broadcast over heads and queries: `[batch, 1, 1, source]`.
 pub(crate) fn score_mask(graph: &mut Graph, mask: &Value) -> Value {
     let mask = additive_mask(graph, mask);
     let axes = graph.int64s(&[1, 2]);
     graph.node("Unsqueeze").inputs([&mask, &axes]).output()
 }
 
-/// What is added to scores for relative positions of keys, int64: 0 for those that are at most
-/// `before` tokens before the query (all, where it says nothing) and at most `after` behind it,
-/// [`MASKED`] for others; float32 of the same shape.
-pub(crate) fn unseen(
+/// Additive mask by relative position: 0 for keys at most `before` tokens before the query (any
+/// number if `None`) and at most `after` tokens behind it, [`MASKED`] for others. `relative` is
+/// int64, the result float32 of the same shape.
+pub(crate) fn window_mask(
     graph: &mut Graph,
     relative: &Value,
     before: Option<usize>,
@@ -61,15 +61,15 @@ pub(crate) fn scores(
     graph.node("MatMul").inputs([query, &key]).output()
 }
 
-/// Scores, or logits, that approach `softcap` and do not reach it.
+/// Applies a soft cap to scores or logits: `softcap * tanh(score / softcap)`.
 pub(crate) fn softcapped(graph: &mut Graph, scores: &Value, softcap: f32) -> Value {
     let softcap = graph.scalar(softcap);
-    let share = graph.node("Div").inputs([scores, &softcap]).output();
-    let share = graph.node("Tanh").input(&share).output();
-    graph.node("Mul").inputs([&share, &softcap]).output()
+    let ratio = graph.node("Div").inputs([scores, &softcap]).output();
+    let ratio = graph.node("Tanh").input(&ratio).output();
+    graph.node("Mul").inputs([&ratio, &softcap]).output()
 }
 
-/// The weight of each key: the softmax of the scores and of what is added to them.
+/// Attention probabilities: the softmax of the scores and of the tensors `added` to them.
 pub(crate) fn probs(b: &mut Builder<'_, '_>, scores: &Value, added: &[&Value]) -> Value {
     let graph = &mut b.graph;
     let sum = added
@@ -78,8 +78,8 @@ pub(crate) fn probs(b: &mut Builder<'_, '_>, scores: &Value, added: &[&Value]) -
     graph.node("Softmax").input(&sum).int("axis", -1).output()
 }
 
-/// Attention: queries `[batch, heads, queries, head_size]`, already scaled,
-/// keys and values of the same shape but for their number; `added` goes to the scores. Gives
+/// Attention with queries `[batch, heads, queries, head_size]`, which are scaled already, and keys
+/// and values of `[batch, heads, keys, head_size]`. `added` is added to the scores. Returns
 /// `[batch * queries, heads * head_size]`.
 pub(crate) fn attend(
     b: &mut Builder<'_, '_>,
@@ -91,7 +91,7 @@ pub(crate) fn attend(
     weighted(b, (&scores, value), added, heads)
 }
 
-/// The same, from scores `[batch, heads, queries, keys]`.
+/// [`attend`] from scores, `[batch, heads, queries, keys]`.
 pub(crate) fn weighted(
     b: &mut Builder<'_, '_>,
     (scores, value): (&Value, &Value),
@@ -104,9 +104,9 @@ pub(crate) fn weighted(
     join_heads(b, &attended, heads)
 }
 
-/// Attention to two kinds of keys at once: to those in reach and to some that all queries see.
-/// `parts` are the scores, `[.., queries, keys]`, and the values of each kind, and
-/// `sizes` says how many keys both have: int64 `[2]`. `added` goes to the scores of all.
+/// Attention to two sets of keys in one softmax: local keys, and global keys of all queries.
+/// `parts` are the scores, `[.., queries, keys]`, and the values of each set. `sizes`, int64 `[2]`,
+/// are their numbers of keys. `added` is added to the scores of both.
 pub(crate) fn attend_to_both(
     b: &mut Builder<'_, '_>,
     parts: [(&Value, &Value); 2],
@@ -117,8 +117,9 @@ pub(crate) fn attend_to_both(
     let both = b.graph.node("Concat").inputs(scores).int("axis", -1).output();
     let probs = probs(b, &both, added);
     let graph = &mut b.graph;
-    let shares: [Value; 2] = graph.node("Split").inputs([&probs, sizes]).int("axis", -1).outputs();
-    let attended: Vec<_> = shares
+    let parts_of_probs: [Value; 2] =
+        graph.node("Split").inputs([&probs, sizes]).int("axis", -1).outputs();
+    let attended: Vec<_> = parts_of_probs
         .iter()
         .zip(parts)
         .map(|(probs, (_, values))| graph.node("MatMul").inputs([probs, values]).output())

@@ -10,34 +10,34 @@ use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::Int64;
 
-/// Where positions come from.
+/// Kind of a position table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PositionKind {
     /// A trained table; position 0 is in row `offset`.
     Learned {
-        /// Rows before that of position 0: 2 in what descends from BART, whose tables kept room for
+        /// Rows before position 0: 2 in BART and its descendants, whose tables reserve rows for
         /// padding.
         offset: usize,
     },
-    /// A trained table of as many rows as there are positions; position 0 is in row `offset`, and
-    /// all that would be behind the table are in its last row (ProphetNet).
+    /// A trained table with a row for each position. Position 0 is in row `offset`, and positions
+    /// beyond the table use its last row (ProphetNet).
     LearnedToEnd {
-        /// Rows before that of position 0.
+        /// Rows before position 0.
         offset: usize,
     },
-    /// A trained table; where a token stands in it is counted as for [`Self::Counted`] (RoBERTa).
+    /// A trained table whose positions are counted as in [`Self::Counted`] (RoBERTa).
     LearnedCounted {
         /// `pad_token_id`.
         padding: u32,
     },
-    /// [`sinusoidal`], or the checkpoint's own table where it holds one, which matters for one
-    /// saved in half precision.
+    /// [`sinusoidal`], or the table of the checkpoint if it has one, which differs in half
+    /// precision.
     Sinusoidal,
-    /// fairseq's sinusoids, never read from the checkpoint: they have no end.
+    /// fairseq's sinusoids, without a limit. They are never read from the checkpoint.
     Computed,
-    /// fairseq's sinusoids at the count of tokens up to here that are not `padding`; `padding`
-    /// itself has a place of its own (zeros), even where it stands among the others. They have no
-    /// end. A table in the checkpoint holds the first ones.
+    /// fairseq's sinusoids, without a limit. The position of a token is the number of tokens up to
+    /// it that are not `padding`. Padding has zeros, wherever it occurs. A table in the checkpoint
+    /// holds the first positions.
     Counted {
         /// `pad_token_id`.
         padding: u32,
@@ -45,7 +45,7 @@ pub(crate) enum PositionKind {
 }
 
 impl PositionKind {
-    /// Whether there is a position for a text of any length.
+    /// Whether the number of positions is unlimited.
     pub(crate) fn is_endless(self) -> bool {
         matches!(self, Self::Computed | Self::Counted { .. })
     }
@@ -54,9 +54,9 @@ impl PositionKind {
 /// The position table of one stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PositionTable {
-    /// What the table holds.
+    /// Kind of the table.
     pub(crate) kind: PositionKind,
-    /// Positions it is for.
+    /// Number of positions.
     pub(crate) positions: usize,
     /// Size of a hidden state.
     pub(crate) hidden: usize,
@@ -65,12 +65,12 @@ pub(crate) struct PositionTable {
 /// Keys of the computed tables in the weight file.
 const SINUSOIDAL: &str = "embed_positions.weight";
 const FAIRSEQ: &str = "embed_positions.weights";
-/// Bytes of a computed table that any model may have.
+/// Size limit in bytes of a computed table, for models of any size.
 const SMALL_TABLE: u64 = 64 << 20;
 
 impl PositionTable {
-    /// The positions of a source: `[source, hidden]` or `[batch, source, hidden]`. `name` is the
-    /// checkpoint prefix of the table.
+    /// Embedded positions of a source: `[source, hidden]` or `[batch, source, hidden]`. `name` is
+    /// the checkpoint prefix of the table.
     pub(crate) fn of_source(
         &self,
         b: &mut Builder<'_, '_>,
@@ -107,7 +107,8 @@ impl PositionTable {
         }
     }
 
-    /// The positions of the newest tokens: `[1 or columns, hidden]` or `[batch, columns, hidden]`.
+    /// Embedded positions of the newest tokens: `[1 or columns, hidden]` or
+    /// `[batch, columns, hidden]`.
     pub(crate) fn of_step(
         &self,
         b: &mut Builder<'_, '_>,
@@ -120,7 +121,7 @@ impl PositionTable {
         };
         match self.kind {
             PositionKind::Counted { padding } | PositionKind::LearnedCounted { padding } => {
-                // As transformers does over a cache: the past counts whatever its tokens were.
+                // As in transformers with a cache, all past tokens count, padding too.
                 let mask = not_padding(b, &inputs.input_ids, padding);
                 let past = int64(b);
                 let count = b.graph.node("Add").inputs([&mask, &past]).output();
@@ -150,8 +151,8 @@ impl PositionTable {
         }
     }
 
-    /// What stands in the table for `positions`, int64 of any shape, the last row for those behind
-    /// its end: float32 `[.., hidden]`.
+    /// Looks up `positions`, int64 of any shape: float32 `[.., hidden]`. Positions beyond the table
+    /// use its last row.
     fn clamped(
         &self,
         b: &mut Builder<'_, '_>,
@@ -175,7 +176,7 @@ impl PositionTable {
         }
     }
 
-    /// What stands in the counted `rows`, int64 of any shape: float32 `[.., hidden]`.
+    /// Looks up the counted `rows`, int64 of any shape: float32 `[.., hidden]`.
     fn counted(&self, b: &mut Builder<'_, '_>, name: &str, rows: &Value) -> Result<Value> {
         if matches!(self.kind, PositionKind::Counted { .. }) {
             return self.computed(b, name, rows);
@@ -184,7 +185,7 @@ impl PositionTable {
         Ok(b.graph.node("Gather").inputs([&table, rows]).output())
     }
 
-    /// The table of positions that end.
+    /// The table of a kind with limited positions.
     fn table(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
         let weight = format!("{name}.weight");
         let (rows, hidden) = (self.positions + self.offset() as usize, self.hidden);
@@ -194,18 +195,18 @@ impl PositionTable {
         b.weight(&weight, &[rows, hidden])
     }
 
-    /// fairseq's sinusoids of the positions `rows`, int64 of any shape: float32 `[.., hidden]`. A
-    /// bundle's operator computes them, so they have no end; the portable layout has a table.
+    /// fairseq's sinusoids of the positions `rows`, int64 of any shape: float32 `[.., hidden]`. In
+    /// a bundle an operator computes them without a limit. The portable layout has a table.
     fn computed(&self, b: &mut Builder<'_, '_>, name: &str, rows: &Value) -> Result<Value> {
         let [weight, weights] = ["weight", "weights"].map(|part| format!("{name}.{part}"));
         let (padding, hidden) = (self.padding(), self.hidden);
         let count = self.positions + padding.map_or(0, |padding| padding as usize + 1);
-        // FSMT's checkpoints hold the first ones, which matters for one saved in half precision.
+        // FSMT's checkpoints hold the first positions, which differ in half precision.
         let stored = match padding.is_some() && b.weights.has(&weight) {
             true => Some(b.weight(&weight, &[count, hidden])?),
             false => None,
         };
-        // What other checkpoints carry along, transformers computes nevertheless.
+        // transformers ignores the tables that other checkpoints hold.
         b.weights.pass_over(&[&weight, &weights]);
         if b.is_portable() {
             let table = match stored {
@@ -232,7 +233,7 @@ impl PositionTable {
         }
     }
 
-    /// A computed table of `rows`, unless it outweighs the model.
+    /// A computed table of `rows`, unless it is larger than the model.
     fn computed_table(
         &self,
         b: &mut Builder<'_, '_>,
@@ -263,7 +264,7 @@ fn not_padding(b: &mut Builder<'_, '_>, ids: &Value, padding: u32) -> Value {
     b.graph.node("Cast").input(&other).int("to", Int64 as i64).output()
 }
 
-/// `count * mask + padding`: where each token stands.
+/// Positions of tokens: `count * mask + padding`.
 fn counted(b: &mut Builder<'_, '_>, count: &Value, mask: &Value, padding: u32) -> Value {
     let first = b.graph.int64s(&[i64::from(padding)]);
     let count = b.graph.node("Mul").inputs([count, mask]).output();
@@ -282,8 +283,7 @@ fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     };
     let mut table = Vec::with_capacity(positions * hidden);
     for position in 0..positions {
-        // Columns of the angle matrix alternate: even ones go to the sines, odd ones to the
-        // cosines.
+        // The columns of the angle matrix alternate: even ones are for sines, odd ones for cosines.
         table.extend((0..sines).map(|column| angle(position, 2 * column).sin() as f32));
         table
             .extend((0..hidden - sines).map(|column| angle(position, 2 * column + 1).cos() as f32));
@@ -291,8 +291,7 @@ fn sinusoidal(positions: usize, hidden: usize) -> Vec<f32> {
     table
 }
 
-/// The table of fairseq's sinusoids, `[rows, hidden]`, with zeros for `padding`, where there is
-/// one.
+/// The table of fairseq's sinusoids, `[rows, hidden]`. The row `padding`, if there is one, is zero.
 fn fairseq_sinusoidal(rows: usize, hidden: usize, padding: Option<u32>) -> Vec<f32> {
     let sinusoids = Sinusoids::new(hidden);
     let mut table = vec![0.0; rows * hidden];

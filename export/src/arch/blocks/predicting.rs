@@ -1,13 +1,13 @@
-//! ProphetNet's predicting stream: beside each token's hidden state stands another, which does not
-//! know the token and of which the next one is predicted.
+//! ProphetNet's predicting stream: each token has a second hidden state, which does not know the
+//! token, and from which the next token is predicted.
 //!
-//! It is as a token behind the newest: its position is the next one, and it sees all tokens up to
-//! the newest and itself. Nothing sees it, and the cache does not keep it. The hidden states of a
-//! token and of its stream are successive rows, so that all layers but self-attention read them as
-//! they read tokens.
+//! The stream behaves like a token behind the newest: its position is the next one, and it attends
+//! to all tokens up to the newest and to itself. No token attends to it, and the cache does not
+//! keep it. The hidden states of a token and of its stream are successive rows, so that all layers
+//! but self-attention treat them as two tokens.
 //!
-//! Self-attention has a relative bias that each hidden state makes for itself: a linear layer gives
-//! it a value for each bucket of distances and each head.
+//! The relative bias of self-attention depends on the hidden state: a linear layer computes a value
+//! for each bucket of distances and each head.
 
 use super::embedding::Embedding;
 use super::heads::{Heads, flatten};
@@ -20,23 +20,23 @@ use crate::arch::config::{ModelConfig, wrong};
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// The stream that predicts the next token, and the relative bias of both.
+/// The stream that predicts the next token, and the relative bias of tokens and stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PredictingStream {
-    /// Checkpoint name of the streams' embedding table, whose last row is that of this stream.
+    /// Checkpoint name of the streams' embedding table. Its last row belongs to this stream.
     pub(crate) table: &'static str,
-    /// Its rows. The others predict tokens behind the next one, which only training needs.
+    /// Number of its rows. The others predict later tokens, which only training needs.
     pub(crate) ngram: usize,
-    /// Buckets of distances.
+    /// Number of buckets of distances.
     buckets: usize,
-    /// From here on all distances share the last one.
+    /// Distances from here on share the last bucket.
     max_distance: usize,
     /// Heads of the decoder's attention.
     heads: Heads,
 }
 
 impl PredictingStream {
-    /// The stream that `config` describes.
+    /// Reads the stream from `config`.
     pub(crate) fn from_config(
         config: &ModelConfig,
         table: &'static str,
@@ -61,7 +61,7 @@ impl PredictingStream {
         Ok(Self { table, ngram: config.size_or("ngram", 2)?, buckets, max_distance, heads })
     }
 
-    /// The bucket of a token so far before another.
+    /// The bucket of a token `distance` tokens back.
     ///
     /// Agrees with `compute_relative_buckets` in
     /// `transformers/models/prophetnet/modeling_prophetnet.py`, which computes in float32.
@@ -76,9 +76,9 @@ impl PredictingStream {
         (far as usize).min(self.buckets - 1)
     }
 
-    /// Puts the stream beside the embedded tokens `x`, `[batch * columns, hidden]`, which
-    /// `embedding` gave: `[batch * columns * 2, hidden]`. Tells `inputs` of it.
-    pub(crate) fn beside(
+    /// Adds the rows of the stream to the embedded tokens `x`, `[batch * columns, hidden]`, which
+    /// `embedding` computed: `[batch * columns * 2, hidden]`. Updates `inputs` for it.
+    pub(crate) fn add_rows(
         &self,
         b: &mut Builder<'_, '_>,
         x: &Value,
@@ -100,7 +100,7 @@ impl PredictingStream {
         let shape = b.graph.shape(&inputs.shape, &[hidden as i64]);
         let between = b.graph.int64s(&[2]);
         let x = b.graph.node("Reshape").inputs([x, &shape]).output();
-        // In the portable layout all documents are at the same position.
+        // In the portable layout all documents have the same positions.
         let spread = if b.is_portable() { "Expand" } else { "Reshape" };
         let stream = b.graph.node(spread).inputs([&stream, &shape]).output();
         let both = [x, stream].map(|part| {
@@ -113,7 +113,7 @@ impl PredictingStream {
         let factors = b.graph.int64s(&[1, STREAMS as i64]);
         inputs.states = b.graph.node("Mul").inputs([&inputs.shape, &factors]).output();
         if !b.is_portable() {
-            // So many rows more has each document.
+            // Each document has `STREAMS` times its rows.
             let factors = b.graph.int32s(&[STREAMS as i32, 1, 1]);
             inputs.source = b.graph.node("Mul").inputs([&inputs.source, &factors]).output();
         }
@@ -128,20 +128,20 @@ impl PredictingStream {
         graph.enter("streams");
         let [one, two] = [graph.int64s(&[1]), graph.int64s(&[2])];
         let keys = graph.range(&total);
-        // Where both streams of each new token stand: `[rows or columns, streams, 1]`.
+        // Positions of both streams of each new token: `[rows or columns, streams, 1]`.
         let streams = graph.int64s(&[0, 1]);
-        let places = graph.node("Add").inputs([&new, &streams]).output();
-        let places = graph.node("Unsqueeze").inputs([&places, &two]).output();
-        let distances = graph.node("Sub").inputs([&places, &keys]).output();
+        let positions = graph.node("Add").inputs([&new, &streams]).output();
+        let positions = graph.node("Unsqueeze").inputs([&positions, &two]).output();
+        let distances = graph.node("Sub").inputs([&positions, &keys]).output();
         let (near, far) = (graph.int64_scalar(0), graph.int64_scalar(self.max_distance as i64));
         let known = graph.node("Clip").inputs([&distances, &near, &far]).output();
-        // A row's own key is no distance away.
+        // The distance of a row to its own key is 0.
         let own = graph.int64s(&[0, 0, 0, 0, 0, 1]);
         let known = graph.node("Pad").inputs([&known, &own, &near]).output();
         let table: Vec<_> = (0..=self.max_distance).map(|d| self.bucket(d) as i64).collect();
         let table = graph.int64_table("bucket_of_distance", &table);
         let buckets = graph.node("Gather").inputs([&table, &known]).output();
-        // The same for all heads, and in the portable layout for all documents.
+        // All heads have the same buckets, and in the portable layout all documents.
         let buckets = graph.node("Unsqueeze").inputs([&buckets, &two]).output();
         let shape = match portable {
             true => graph.shape(&inputs.shape, &[STREAMS as i64, heads, 1]),
@@ -157,7 +157,7 @@ impl PredictingStream {
     }
 }
 
-/// The table in which a position is where the next one is in `table`.
+/// The table that gives the position behind each token: one row further.
 fn next_positions(table: PositionTable) -> PositionTable {
     let kind = match table.kind {
         PositionKind::LearnedToEnd { offset } => PositionKind::LearnedToEnd { offset: offset + 1 },

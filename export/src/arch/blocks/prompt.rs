@@ -1,7 +1,7 @@
-//! Trained keys and values that stand before those of the tokens, in every layer (MVP's prompts).
+//! Trained keys and values before those of the tokens, in every layer (MVP's prompts).
 //!
-//! A checkpoint holds them as two linear layers over a table. What those give never changes, so it
-//! is computed when the graph is written, in float32 whatever the precision of the bundle.
+//! The checkpoint holds them as a table and two linear layers. Their result is constant, so that it
+//! is computed at export, in float32 in every precision.
 
 use std::cell::OnceCell;
 
@@ -12,7 +12,7 @@ use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// The table, below the prefix.
+/// Name of the table below the prefix.
 const TABLE: &str = "prompt_embedding.weight";
 
 /// The prompts of one attention, in all layers.
@@ -20,29 +20,29 @@ const TABLE: &str = "prompt_embedding.weight";
 pub(crate) struct Prompt {
     /// Checkpoint prefix.
     pub(crate) name: &'static str,
-    /// Keys and values of each layer.
+    /// Number of keys and values in each layer.
     pub(crate) length: usize,
-    /// Size of a key or value of all heads.
+    /// Size of a key or value of all heads together.
     pub(crate) hidden: usize,
     /// Size between the two linear layers.
     pub(crate) inner: usize,
-    /// Layers.
+    /// Number of layers.
     pub(crate) layers: usize,
 }
 
 /// The prompt of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerPrompt {
-    /// float32 `[length, hidden]`
+    /// Keys: float32 `[length, hidden]`.
     pub(crate) key: Value,
-    /// float32 `[length, hidden]`
+    /// Values: float32 `[length, hidden]`.
     pub(crate) value: Value,
-    /// That of all layers.
+    /// The prompt that it belongs to.
     pub(crate) of: Prompt,
 }
 
 impl Prompt {
-    /// Whether the checkpoint has it.
+    /// Whether the checkpoint has the prompt.
     pub(crate) fn is_in(&self, b: &Builder<'_, '_>) -> bool {
         b.weights.has(&format!("{}.{TABLE}", self.name))
     }
@@ -85,7 +85,7 @@ impl Prompt {
             .collect()
     }
 
-    /// What is added to scores, of so many dimensions, with zeros for the prompt's keys before it.
+    /// Puts zeros for the prompt's keys before an additive mask of `dimensions` dimensions.
     pub(crate) fn mask(&self, b: &mut Builder<'_, '_>, mask: &Value, dimensions: usize) -> Value {
         let mut pads = vec![0; 2 * dimensions];
         pads[dimensions - 1] = self.length as i64;
@@ -95,8 +95,9 @@ impl Prompt {
 }
 
 impl LayerPrompt {
-    /// Keys or values of `[batch * tokens, hidden]` behind those of the prompt, `part`: `[batch *
-    /// (length + tokens), hidden]`. `shape` is int64 `[batch, tokens]`.
+    /// Puts `part`, keys or values of the prompt, before those of the tokens,
+    /// `[batch * tokens, hidden]`: `[batch * (length + tokens), hidden]`. `shape` is int64
+    /// `[batch, tokens]`.
     pub(crate) fn before(
         &self,
         b: &mut Builder<'_, '_>,
@@ -111,13 +112,14 @@ impl LayerPrompt {
         flatten(b, &all, self.of.hidden)
     }
 
-    /// The shape `[batch, length + tokens]` of `[batch, tokens]`.
+    /// The shape `[batch, length + tokens]`, from `[batch, tokens]`.
     pub(crate) fn shape(&self, b: &mut Builder<'_, '_>, shape: &Value) -> Value {
         let length = b.graph.int64s(&[0, self.of.length as i64]);
         b.graph.node("Add").inputs([shape, &length]).output()
     }
 
-    /// Keys and values of `[batch, heads, length, head_size]`; `shape` is int64 `[batch, ..]`.
+    /// Keys and values of the prompt, `[batch, heads, length, head_size]`. `shape` is int64
+    /// `[batch, ..]`.
     pub(crate) fn of_heads(
         &self,
         b: &mut Builder<'_, '_>,
@@ -132,8 +134,8 @@ impl LayerPrompt {
         })
     }
 
-    /// Keys, values and a mask of what all tokens of a source see: `[batch * length, hidden]`, and
-    /// ones, int32 `[batch, length]`.
+    /// Keys and values of the prompt, `[batch * length, hidden]`, and their mask of ones, int32
+    /// `[batch, length]`, as global keys of a source.
     pub(crate) fn of_batch(&self, b: &mut Builder<'_, '_>, shape: &Value) -> [Value; 3] {
         let [key, value] = [&self.key, &self.value].map(|part| {
             let part = self.expanded(b, part, shape);
@@ -146,7 +148,7 @@ impl LayerPrompt {
         [key, value, mask]
     }
 
-    /// `[batch, length, hidden]`
+    /// Repeats `part` for each document: `[batch, length, hidden]`.
     fn expanded(&self, b: &mut Builder<'_, '_>, part: &Value, shape: &Value) -> Value {
         let batch = first(b, shape);
         let shape = b.graph.shape(&batch, &[1, 1]);
@@ -154,13 +156,13 @@ impl LayerPrompt {
     }
 }
 
-/// The first number of a shape, int64 `[1]`.
+/// The first dimension of a shape, int64 `[1]`.
 fn first(b: &mut Builder<'_, '_>, shape: &Value) -> Value {
     let index = b.graph.int64s(&[0]);
     b.graph.node("Gather").inputs([shape, &index]).output()
 }
 
-/// A linear layer of columns, `[size_in, count]` to `[size_out, count]`.
+/// Applies a linear layer to columns: `[size_in, count]` to `[size_out, count]`.
 fn linear(x: &[f32], count: usize, [weight, bias]: &[Vec<f32>; 2]) -> Vec<f32> {
     let size_in = x.len() / count;
     let rows = weight.chunks_exact(size_in).zip(bias);
@@ -174,7 +176,7 @@ fn linear(x: &[f32], count: usize, [weight, bias]: &[Vec<f32>; 2]) -> Vec<f32> {
     .collect()
 }
 
-/// `[rows, width]` to `[width, rows]`.
+/// Transposes `[rows, width]` to `[width, rows]`.
 fn transposed(matrix: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width).copied()).collect()
 }

@@ -1,9 +1,9 @@
-//! T5's relative position bias: what is added to an attention score for how far the key is from the
-//! query.
+//! T5's relative position bias: a value that is added to an attention score, by the distance from
+//! the query to the key.
 //!
-//! Distances fall into buckets, near ones into one each, far ones by their logarithm, and each
-//! bucket has a trained value a head. Which bucket a distance falls into never changes, so the
-//! values are laid out by distance when the graph is written, and the graph only looks them up.
+//! Distances are divided into buckets: short distances have one each, long distances share them by
+//! their logarithm. Each bucket has a trained value for each head. At export the values are laid
+//! out by distance, so that the graph only looks them up.
 
 use super::inputs::{DecoderInputs, EncoderInputs};
 use super::transformer::StackNames;
@@ -12,36 +12,36 @@ use crate::arch::config::{ModelConfig, wrong};
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// The largest `relative_attention_max_distance`: far above any real one, and a table of it is
-/// small.
+/// Limit of `relative_attention_max_distance`, far above real models, with a small table.
 pub(crate) const LARGEST_DISTANCE: usize = 1 << 16;
 
-/// How an attention's distances fall into buckets.
+/// The relative bias of an attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RelativeBias {
-    /// How many buckets.
+    /// Number of buckets.
     pub(crate) buckets: usize,
-    /// From here on all distances share the last one.
+    /// Distances from here on share the last bucket.
     pub(crate) max_distance: usize,
-    /// Heads, each with values of its own.
+    /// Number of heads, each with its own values.
     pub(crate) heads: usize,
-    /// Whether keys may stand behind the query; otherwise all buckets are for those before it.
+    /// Whether keys behind the query have buckets of their own; otherwise all buckets are for keys
+    /// before it.
     pub(crate) bidirectional: bool,
     /// Which layers have values of their own.
     pub(crate) layers: BiasLayers,
 }
 
-/// Which layers have values of their own; the others share the first one's.
+/// Which layers have values of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BiasLayers {
-    /// The first.
+    /// The first layer, whose values the others share.
     First,
-    /// Every one.
+    /// Every layer.
     Every,
 }
 
 impl RelativeBias {
-    /// The buckets that `config` describes.
+    /// Reads the bias from `config`.
     pub(crate) fn from_config(
         config: &ModelConfig,
         layers: BiasLayers,
@@ -57,7 +57,7 @@ impl RelativeBias {
             bidirectional,
             layers,
         };
-        // Stricter than this stack may need, and the same for both.
+        // The check is stricter than a causal stack needs, and the same for both stacks.
         if bias.buckets < 4 || !bias.buckets.is_multiple_of(2) {
             let found = bias.buckets;
             return Err(wrong(
@@ -78,7 +78,7 @@ impl RelativeBias {
         Ok(bias)
     }
 
-    /// Checkpoint prefix of the values that a layer of `stack` uses.
+    /// Checkpoint prefix of the values of a layer of `stack`.
     pub(crate) fn name(&self, stack: &StackNames, layer: usize) -> String {
         let layer = match self.layers {
             BiasLayers::First => 0,
@@ -110,8 +110,8 @@ impl RelativeBias {
         first + far.min(buckets - 1)
     }
 
-    /// The value of every relative position from `-max_distance` to `max_distance` (causal: to 0),
-    /// `[heads, positions]`; `name` is the checkpoint prefix of the buckets' values.
+    /// The value of every relative position from `-max_distance` to `max_distance` (to 0 if
+    /// causal): `[heads, positions]`. `name` is the checkpoint prefix of the values of the buckets.
     pub(crate) fn by_distance(&self, b: &mut Builder<'_, '_>, name: &str) -> Result<Value> {
         let weight = format!("{name}.weight");
         let values = b.weights.values(&weight, &[self.buckets, self.heads])?;
@@ -133,7 +133,7 @@ impl RelativeBias {
         -far..=if self.bidirectional { far } else { 0 }
     }
 
-    /// Looks relative positions (int64, of any shape) up: `[heads, ..]`.
+    /// Looks up relative positions, int64 of any shape: `[heads, ..]`.
     pub(crate) fn look_up(
         &self,
         b: &mut Builder<'_, '_>,
@@ -146,7 +146,7 @@ impl RelativeBias {
         Ok(node.int("axis", 1).output())
     }
 
-    /// The table's column of each relative position.
+    /// The column of `by_distance` of each relative position.
     fn column(&self, b: &mut Builder<'_, '_>, relative: &Value) -> Value {
         let graph = &mut b.graph;
         let (from, to) = self.range().into_inner();
@@ -155,8 +155,8 @@ impl RelativeBias {
         graph.node("Sub").inputs([&clipped, &from]).output()
     }
 
-    /// What an encoder's self-attention adds to scores: by distance, `[heads, distances]`, or
-    /// written out in the portable layout, `[1, heads, source, source]`.
+    /// Bias of an encoder's self-attention: by distance, `[heads, distances]`, or in the portable
+    /// layout for all pairs, `[1, heads, source, source]`.
     pub(crate) fn of_source(
         &self,
         b: &mut Builder<'_, '_>,
@@ -170,8 +170,8 @@ impl RelativeBias {
         self.added(b, name, &relative)
     }
 
-    /// The bias, `[1, heads, queries, keys]`, from relative positions, int64 `[queries, keys]`:
-    /// what [`relative_of_step`] gives, or [`EncoderInputs::relative`].
+    /// The bias, `[1, heads, queries, keys]`, of relative positions, int64 `[queries, keys]`, from
+    /// [`relative_of_step`] or [`EncoderInputs::relative`].
     pub(crate) fn added(
         &self,
         b: &mut Builder<'_, '_>,
@@ -184,7 +184,7 @@ impl RelativeBias {
     }
 }
 
-/// Relative positions of all tokens to the new ones: int64 `[rows, longest history]`, or in the
+/// Positions of all tokens relative to the new ones: int64 `[rows, longest history]`, or in the
 /// portable layout `[columns, past_length + columns]`.
 pub(crate) fn relative_of_step(b: &mut Builder<'_, '_>, inputs: &DecoderInputs) -> Value {
     if let Some(window) = inputs.window() {

@@ -1,4 +1,4 @@
-//! Rotary positions: queries and keys are turned by where their tokens stand (Su et al. 2021,
+//! Rotary positions: queries and keys are rotated by the position of their token (Su et al. 2021,
 //! "RoFormer: Enhanced Transformer with Rotary Position Embedding").
 
 use epitome_runtime::operators::{positions, rotary};
@@ -10,18 +10,18 @@ use crate::error::Result;
 use crate::onnx::graph::Value;
 use crate::onnx::proto::ElementType::Float;
 
-/// How fast the angles grow with the position.
+/// Parameters of the frequencies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rotary {
-    /// `rope_theta`: the frequencies fall from 1 to nearly one over it.
+    /// `rope_theta`: the frequencies fall from 1 to about `1 / theta`.
     pub(crate) theta: f32,
-    /// Linear scaling: positions are divided by this `factor`.
+    /// Linear scaling: positions are divided by `factor`.
     pub(crate) factor: f32,
 }
 
 impl Rotary {
-    /// Reads `rope_parameters`, or `rope_scaling` as it was before transformers 5; `theta` holds
-    /// where they are silent.
+    /// Reads `rope_parameters`, or `rope_scaling` of transformers 4. `theta` is the default of
+    /// `rope_theta`.
     ///
     /// Agrees with `_compute_linear_scaling_rope_parameters` in
     /// `transformers/modeling_rope_utils.py`.
@@ -40,7 +40,7 @@ impl Rotary {
         Ok(Self { theta: parameters.positive_or("rope_theta", theta)?, factor })
     }
 
-    /// The frequencies of heads of `size`, computed in float32 as PyTorch does.
+    /// The frequencies of heads of `size`, computed in float32 as in PyTorch.
     fn frequencies(self, size: usize) -> Vec<f32> {
         let frequency = |pair: usize| {
             let exponent = (2 * pair) as f32 / size as f32;
@@ -50,9 +50,9 @@ impl Rotary {
         (0..size / 2).map(frequency).collect()
     }
 
-    /// Turns queries or keys, whose heads are of `size`: `[rows, heads * size]`, or in the portable
-    /// layout `[batch, heads, tokens, size]`, to the same.
-    pub(crate) fn turn(
+    /// Rotates queries or keys with heads of `size`: `[rows, heads * size]`, or in the portable
+    /// layout `[batch, heads, tokens, size]`, to the same shape.
+    pub(crate) fn rotate(
         self,
         b: &mut Builder<'_, '_>,
         x: &Value,

@@ -1,5 +1,5 @@
-//! Steps in which two hidden states stand for each new token: the token's own, and that of a stream
-//! beside it (see [`super::predicting`]). They are successive rows.
+//! Decoder steps with two hidden states for each new token, in successive rows: the token's own,
+//! and that of the predicting stream (see [`super::predicting`]).
 
 use super::heads::{Heads, flatten};
 use super::linear::linear;
@@ -8,25 +8,26 @@ use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// A token's hidden state, and its stream's.
+/// Number of hidden states of a token: its own and its stream's.
 pub(crate) const STREAMS: usize = 2;
 
-/// What self-attention needs to know of the streams of a step.
+/// Data of a step that self-attention with streams needs.
 pub(crate) struct Streams {
     /// int64 `[states, heads, tokens + 1]`: the bucket of each token's distance from a hidden
-    /// state, and that of its own key.
+    /// state, and last the bucket of its own key.
     pub(crate) buckets: Value,
-    /// How many buckets there are.
+    /// Number of buckets.
     pub(crate) count: usize,
     /// int64 `[rows or columns, streams, tokens]`: how far before a hidden state each token is.
     pub(crate) distances: Value,
-    /// int64 `[1]`: tokens of the longest history; in the portable layout of all.
+    /// int64 `[1]`: number of tokens of the longest history; in the portable layout of all.
     pub(crate) total: Value,
 }
 
 impl Streams {
-    /// What is added to the scores of a layer's self-attention, whose checkpoint prefix is `name`,
-    /// of `[states, hidden]`: `[states, heads, tokens + 1]`, for a state's own key last.
+    /// Bias of the scores of a layer's self-attention, from its hidden states, `[states, hidden]`:
+    /// `[states, heads, tokens + 1]`, the bias of a state's own key last. `name` is the checkpoint
+    /// prefix of the attention.
     pub(crate) fn bias(
         &self,
         b: &mut Builder<'_, '_>,
@@ -44,10 +45,10 @@ impl Streams {
         Ok(node.int("axis", 2).output())
     }
 
-    /// Self-attention in standard operators. Queries, already scaled, keys and values of all rows
-    /// are `[batch, heads, rows of a document, head_size]`, and `tokens` are the keys and values of
-    /// the tokens so far. `shape` is int64 `[batch, rows of a document]`. Gives `[rows, heads *
-    /// head_size]`.
+    /// Self-attention in standard operators. Queries, which are scaled already, keys and values of
+    /// all rows are `[batch, heads, rows of a document, head_size]`. `tokens` are the keys and
+    /// values of the tokens so far. `shape` is int64 `[batch, rows of a document]`. Returns
+    /// `[rows, heads * head_size]`.
     pub(crate) fn attend(
         &self,
         b: &mut Builder<'_, '_>,
@@ -61,9 +62,9 @@ impl Streams {
         let bias = graph.node("Reshape").inputs([bias, &shape]).output();
         let bias = graph.node("Transpose").input(&bias).ints("perm", &[0, 2, 1, 3]).output();
         let scores = scores(b, query, keys, 4);
-        let unseen = self.unseen(b);
+        let mask = self.causal_mask(b);
         let graph = &mut b.graph;
-        let scores = graph.node("Add").inputs([&scores, &unseen]).output();
+        let scores = graph.node("Add").inputs([&scores, &mask]).output();
         let own = graph.node("Mul").inputs([query, key]).output();
         let last = graph.int64s(&[-1]);
         let own = graph.node("ReduceSum").inputs([&own, &last]).output();
@@ -82,29 +83,29 @@ impl Streams {
         flatten(b, &attended, heads.hidden())
     }
 
-    /// What is added to the scores of tokens, so that a row sees those before it alone: float32
+    /// Additive mask that hides all tokens that are not before a row: float32
     /// `[rows of a document, past_length + new]`.
-    fn unseen(&self, b: &mut Builder<'_, '_>) -> Value {
-        b.graph.shared("streams", "unseen", |graph| {
+    fn causal_mask(&self, b: &mut Builder<'_, '_>) -> Value {
+        b.graph.shared("streams", "causal_mask", |graph| {
             let [here, zero, masked] =
                 [graph.int64_scalar(0), graph.scalar(0.0), graph.scalar(MASKED)];
             let later = graph.node("LessOrEqual").inputs([&self.distances, &here]).output();
-            let unseen = graph.node("Where").inputs([&later, &masked, &zero]).output();
+            let mask = graph.node("Where").inputs([&later, &masked, &zero]).output();
             let rows = graph.int64s(&[-1]);
             let node = graph.node("Concat").inputs([&rows, &self.total]).int("axis", 0);
             let shape = node.output();
-            graph.node("Reshape").inputs([&unseen, &shape]).output()
+            graph.node("Reshape").inputs([&mask, &shape]).output()
         })
     }
 }
 
-/// The rows of tokens along `axis`, without those of their streams.
-pub(crate) fn of_tokens(b: &mut Builder<'_, '_>, x: &Value, axis: i64) -> Value {
+/// Selects the rows of tokens along `axis`, without those of the streams.
+pub(crate) fn token_rows(b: &mut Builder<'_, '_>, x: &Value, axis: i64) -> Value {
     every_second(b, x, 0, axis)
 }
 
-/// The rows of the stream alone: `[batch * columns * 2, hidden]` to `[batch * columns, hidden]`.
-pub(crate) fn of_stream(b: &mut Builder<'_, '_>, x: &Value) -> Value {
+/// Selects the rows of the stream: `[batch * columns * 2, hidden]` to `[batch * columns, hidden]`.
+pub(crate) fn stream_rows(b: &mut Builder<'_, '_>, x: &Value) -> Value {
     every_second(b, x, 1, 0)
 }
 

@@ -1,5 +1,5 @@
-//! The encoder and decoder stacks, which differ between families in names, norms and feed-forward
-//! layers, and not in structure.
+//! The encoder and decoder stacks. Families differ in names, norms and feed-forward layers, and not
+//! in structure.
 
 use super::attention::{Attention, LayerType};
 use super::experts::Experts;
@@ -13,24 +13,24 @@ use crate::onnx::graph::Value;
 /// Checkpoint names of a stack's parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackNames {
-    /// The stack: `model.encoder`.
+    /// Name of the stack: `model.encoder`.
     pub(crate) stack: &'static str,
-    /// Its list of layers, below the stack: `layers`.
+    /// Name of the list of layers, below the stack: `layers`.
     pub(crate) layers: &'static str,
-    /// What stands between the number of a layer and its parts: nothing, or `.layer`.
+    /// Name between the number of a layer and its parts: empty, or `.layer`.
     pub(crate) within: &'static str,
-    /// Self-attention and its norm, below the layer.
+    /// Names of self-attention and its norm, below the layer.
     pub(crate) self_attention: [&'static str; 2],
-    /// Cross-attention and its norm, in a decoder.
+    /// Names of cross-attention and its norm, in a decoder.
     pub(crate) cross_attention: [&'static str; 2],
-    /// What the feed-forward layers stand below, where there is such a thing, and their norm.
+    /// Prefix of the feed-forward layers, which may be empty, and name of their norm.
     pub(crate) feed_forward: [&'static str; 2],
-    /// The norm behind the last layer, where norms are [`Placement::Pre`], below the stack.
+    /// Name of the norm behind the last layer with [`Placement::Pre`], below the stack.
     pub(crate) closing_norm: &'static str,
 }
 
 impl StackNames {
-    /// The names of transformers' BART family below `stack`.
+    /// Names of transformers' BART family, below `stack`.
     pub(crate) const fn bart(stack: &'static str) -> Self {
         Self {
             stack,
@@ -59,27 +59,27 @@ impl StackNames {
 pub(crate) struct Stack {
     /// Names of its parts.
     pub(crate) names: StackNames,
-    /// How many layers.
+    /// Number of layers.
     pub(crate) layers: usize,
-    /// Its attention; both kinds, in a decoder.
+    /// Attention; in a decoder both kinds.
     pub(crate) attention: Attention,
-    /// What self-attention is in each layer, where it differs from layer to layer.
+    /// Type of the self-attention of each layer, if layers differ.
     pub(crate) layer_types: Vec<LayerType>,
-    /// Its feed-forward layers.
+    /// Feed-forward layers.
     pub(crate) feed_forward: FeedForward,
-    /// Experts in the place of the feed-forward layers, in some layers.
+    /// Experts in place of the feed-forward layers, in some layers.
     pub(crate) experts: Option<Experts>,
-    /// Its normalization.
+    /// Normalization.
     pub(crate) norm: Norm,
 }
 
-/// Writes the self-attention of an encoder's layer, given the layer's number and the checkpoint
-/// prefix of the attention: `[batch * source, hidden]` to the same.
+/// Writes the self-attention of an encoder layer: `[batch * source, hidden]` to the same shape. The
+/// arguments are the number of the layer and the checkpoint prefix of the attention.
 pub(crate) type AttendSource<'f> =
     dyn FnMut(&mut Builder<'_, '_>, (usize, &str), &Value) -> Result<Value> + 'f;
 
 impl Stack {
-    /// A stack whose layers are all alike.
+    /// A stack of equal layers.
     pub(crate) fn new(
         (names, layers): (StackNames, usize),
         attention: Attention,
@@ -90,7 +90,8 @@ impl Stack {
         Self { names, layers, attention, layer_types, feed_forward, experts: None, norm }
     }
 
-    /// Writes an encoder whose self-attention is `attend`: `[batch * source, hidden]` to the same.
+    /// Writes an encoder with the self-attention `attend`: `[batch * source, hidden]` to the same
+    /// shape.
     pub(crate) fn encoder(
         &self,
         b: &mut Builder<'_, '_>,
@@ -115,7 +116,7 @@ impl Stack {
         Ok(stream.input().clone())
     }
 
-    /// Writes an encoder in which every token sees all others.
+    /// Writes an encoder with full self-attention.
     pub(crate) fn plain_encoder(
         &self,
         b: &mut Builder<'_, '_>,
@@ -127,7 +128,7 @@ impl Stack {
         })
     }
 
-    /// Writes a decoder step: `[batch * beams, hidden]` to the same.
+    /// Writes a decoder step: `[batch * beams, hidden]` to the same shape.
     pub(crate) fn decoder(
         &self,
         b: &mut Builder<'_, '_>,
@@ -194,8 +195,8 @@ impl Stack {
         })
     }
 
-    /// Names of the norms in the order in which they run, in layers of these sublayers:
-    /// self-attention is 0, cross-attention 1, feed-forward layers are 2.
+    /// Names of the norms in the order in which they run, for layers of these `sublayers`:
+    /// self-attention is 0, cross-attention 1, feed-forward 2.
     fn norms(&self, sublayers: &[usize]) -> Vec<String> {
         let names = &self.names;
         let sublayer = |sublayer: &usize| {

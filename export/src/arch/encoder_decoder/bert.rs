@@ -1,11 +1,11 @@
 //! BERT (Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language
-//! Understanding") and what descends from it.
+//! Understanding") and its descendants.
 //!
 //! Agrees with `transformers/models/bert/modeling_bert.py`, and with `roberta`, `xlm_roberta`,
-//! `camembert` and `electra` there. All tokens are of the first segment. RoBERTa and its kin count
-//! positions past padding; ELECTRA's embeddings have a size of their own.
+//! `camembert` and `electra` there. All tokens belong to the first segment. RoBERTa, XLM-RoBERTa
+//! and CamemBERT count positions past padding; ELECTRA's embeddings have a size of their own.
 
-use super::{Half, Kind};
+use super::submodel::{Submodel, SubmodelType};
 use crate::arch::blocks::activation::Activation;
 use crate::arch::blocks::attention::{Attention, Projections};
 use crate::arch::blocks::embedding::{Embedding, TokenNorm};
@@ -19,30 +19,30 @@ use crate::arch::config::{ModelConfig, wrong};
 use crate::arch::weights::Alias;
 use crate::error::Result;
 
-pub(super) const BERT: Kind = Kind {
+pub(super) const BERT: SubmodelType = SubmodelType {
     model_type: "bert",
     tokenizer_class: "BertTokenizer",
     encoder: Some(|config| encoder(config, &ENCODER, &BERT_MODEL)),
     decoder: Some(|config| decoder(config, &BERT_DECODER, &BERT_MODEL)),
     shared: Some(|config| encoder(config, &BERT_DECODER.base, &BERT_MODEL)),
 };
-pub(super) const ELECTRA: Kind = Kind {
+pub(super) const ELECTRA: SubmodelType = SubmodelType {
     model_type: "electra",
     tokenizer_class: "ElectraTokenizer",
     encoder: Some(|config| encoder(config, &ENCODER, &ELECTRA_MODEL)),
     decoder: Some(|config| decoder(config, &ELECTRA_DECODER, &ELECTRA_MODEL)),
     shared: Some(|config| encoder(config, &ELECTRA_DECODER.base, &ELECTRA_MODEL)),
 };
-pub(super) const ROBERTA: Kind = Kind {
+pub(super) const ROBERTA: SubmodelType = SubmodelType {
     model_type: "roberta",
     tokenizer_class: "RobertaTokenizer",
     encoder: Some(|config| encoder(config, &ENCODER, &ROBERTA_MODEL)),
     decoder: Some(|config| decoder(config, &ROBERTA_DECODER, &ROBERTA_MODEL)),
     shared: Some(|config| encoder(config, &ROBERTA_DECODER.base, &ROBERTA_MODEL)),
 };
-pub(super) const CAMEMBERT: Kind =
-    Kind { model_type: "camembert", tokenizer_class: "CamembertTokenizer", ..XLM_ROBERTA };
-pub(super) const XLM_ROBERTA: Kind = Kind {
+pub(super) const CAMEMBERT: SubmodelType =
+    SubmodelType { model_type: "camembert", tokenizer_class: "CamembertTokenizer", ..XLM_ROBERTA };
+pub(super) const XLM_ROBERTA: SubmodelType = SubmodelType {
     model_type: "xlm-roberta",
     tokenizer_class: "XLMRobertaTokenizer",
     encoder: Some(|config| encoder(config, &ENCODER, &XLM_ROBERTA_MODEL)),
@@ -50,15 +50,15 @@ pub(super) const XLM_ROBERTA: Kind = Kind {
     shared: Some(|config| encoder(config, &ROBERTA_DECODER.base, &XLM_ROBERTA_MODEL)),
 };
 
-/// The values of a configuration class of transformers, and how its model differs from others.
+/// Default values of a configuration class of transformers, and the differences between models.
 struct Defaults {
     vocab_size: usize,
     hidden: usize,
-    /// `embedding_size`, where there is one.
+    /// `embedding_size`, if the class has it.
     embedding: Option<usize>,
     heads: usize,
     inner: usize,
-    /// `pad_token_id`, where positions are counted past it.
+    /// `pad_token_id`, if positions are counted past it.
     padding: Option<u32>,
 }
 
@@ -82,7 +82,7 @@ struct Base {
     table: &'static str,
 }
 
-/// The names below a prefix.
+/// Names of a model below a prefix.
 macro_rules! base {
     ($prefix:literal) => {
         Base {
@@ -103,16 +103,16 @@ macro_rules! base {
 
 const ENCODER: Base = base!("encoder.");
 
-/// A decoder's names.
+/// Checkpoint names of a decoder.
 struct Decoder {
     base: Base,
-    /// The linear layer of the head, and its norm.
+    /// Names of the linear layer of the head, and of its norm.
     transform: [&'static str; 2],
-    /// The output's table.
+    /// Name of the output table.
     table: &'static str,
-    /// Its bias, and another name of it.
+    /// Two names of the output's bias.
     bias: [&'static str; 2],
-    /// Whether the head has the activation function of the layers; GELU otherwise.
+    /// Whether the head uses the activation function of the layers; otherwise it uses GELU.
     own_activation: bool,
 }
 
@@ -141,7 +141,7 @@ const ELECTRA_DECODER: Decoder = Decoder {
     own_activation: false,
 };
 
-/// Below the layer's `attention` or `crossattention`.
+/// Names below the layer's `attention` or `crossattention`.
 const PROJECTIONS: Projections = Projections {
     query: "self.query",
     key: "self.key",
@@ -149,7 +149,7 @@ const PROJECTIONS: Projections = Projections {
     output: "output.dense",
 };
 
-fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Half> {
+fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Submodel> {
     let kind = config.string_or("position_embedding_type", "absolute")?;
     if kind != "absolute" {
         return Err(wrong(
@@ -212,34 +212,34 @@ fn encoder(config: &ModelConfig, base: &Base, defaults: &Defaults) -> Result<Hal
         projection: (size != hidden).then(|| (below("embeddings_project"), hidden)),
         ..Embedding::new(base.table.into(), vocab_size, size)
     };
-    Ok(Half {
+    Ok(Submodel {
         stack,
         embedding,
         table: base.table,
         output: None,
         positions,
         aliases: Vec::new(),
-        // What pools the hidden states for other tasks.
+        // The pooler serves other tasks.
         unused: vec![below("pooler.")],
     })
 }
 
-fn decoder(config: &ModelConfig, names: &Decoder, defaults: &Defaults) -> Result<Half> {
-    let mut half = encoder(config, &names.base, defaults)?;
-    let Embedding { size, vocab_size, .. } = half.embedding;
+fn decoder(config: &ModelConfig, names: &Decoder, defaults: &Defaults) -> Result<Submodel> {
+    let mut model = encoder(config, &names.base, defaults)?;
+    let Embedding { size, vocab_size, .. } = model.embedding;
     let activation = match names.own_activation {
-        true => half.stack.feed_forward.activation,
+        true => model.stack.feed_forward.activation,
         false => Activation::Gelu,
     };
-    let hidden = half.stack.norm.size;
-    let norm = Norm { size, ..half.stack.norm };
-    half.output = Some(Output {
+    let hidden = model.stack.norm.size;
+    let norm = Norm { size, ..model.stack.norm };
+    model.output = Some(Output {
         tied: config.flag("tie_word_embeddings", true)?,
         transform: Some(Transform { names: names.transform, hidden, activation, norm }),
         bias: (names.bias[0], vec![vocab_size]),
         ..Output::new(names.table, vocab_size, size)
     });
-    half.aliases.push((names.bias[0].into(), Alias::Instead(names.bias[1].into())));
-    half.unused.push(names.bias[1].into());
-    Ok(half)
+    model.aliases.push((names.bias[0].into(), Alias::Instead(names.bias[1].into())));
+    model.unused.push(names.bias[1].into());
+    Ok(model)
 }

@@ -1,9 +1,9 @@
 //! DistilBERT (Sanh et al. 2019, "DistilBERT, a distilled version of BERT").
 //!
 //! Agrees with `transformers/models/distilbert/modeling_distilbert.py`: BERT without segments, and
-//! with other names. Positions are read from the checkpoint, sinusoidal ones too.
+//! with other names. Positions, also sinusoidal ones, are read from the checkpoint.
 
-use super::{Half, Kind};
+use super::submodel::{Submodel, SubmodelType};
 use crate::arch::blocks::activation::Activation;
 use crate::arch::blocks::attention::{Attention, Projections};
 use crate::arch::blocks::embedding::{Embedding, TokenNorm};
@@ -15,7 +15,7 @@ use crate::arch::blocks::transformer::{Stack, StackNames};
 use crate::arch::config::ModelConfig;
 use crate::error::Result;
 
-pub(super) const DISTILBERT: Kind = Kind {
+pub(super) const DISTILBERT: SubmodelType = SubmodelType {
     model_type: "distilbert",
     tokenizer_class: "DistilBertTokenizer",
     encoder: Some(encoder),
@@ -36,7 +36,7 @@ const PROJECTIONS: Projections =
     Projections { query: "q_lin", key: "k_lin", value: "v_lin", output: "out_lin" };
 const TABLE: &str = "encoder.embeddings.word_embeddings.weight";
 
-fn encoder(config: &ModelConfig) -> Result<Half> {
+fn encoder(config: &ModelConfig) -> Result<Submodel> {
     let config = &config.clone().with_aliases(&[
         ("hidden_size", "dim"),
         ("num_attention_heads", "n_heads"),
@@ -56,7 +56,7 @@ fn encoder(config: &ModelConfig) -> Result<Half> {
         names: FeedForwardNames::Plain(["lin1", "lin2"]),
     };
     let vocab_size = config.size_or("vocab_size", 30522)?;
-    Ok(Half {
+    Ok(Submodel {
         stack: Stack::new((NAMES, layers), attention, feed_forward, norm),
         embedding: Embedding {
             positions: Some(("encoder.embeddings.position_embeddings".into(), table)),

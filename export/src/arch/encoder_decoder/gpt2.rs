@@ -1,10 +1,11 @@
 //! GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), as a decoder
 //! with cross-attention.
 //!
-//! Agrees with `transformers/models/gpt2/modeling_gpt2.py`: pre-norm layers, learned positions.
-//! Weights are `Conv1D`'s: transposed, and queries, keys and values in one.
+//! Agrees with `transformers/models/gpt2/modeling_gpt2.py`: pre-norm layers, learned positions. The
+//! weights belong to `Conv1D` layers: they are transposed, and queries, keys and values are in one
+//! tensor.
 
-use super::{Half, Kind};
+use super::submodel::{Submodel, SubmodelType};
 use crate::arch::blocks::activation::Activation;
 use crate::arch::blocks::attention::{Attention, Projections};
 use crate::arch::blocks::embedding::Embedding;
@@ -18,7 +19,7 @@ use crate::arch::config::{ModelConfig, wrong};
 use crate::arch::weights::Alias;
 use crate::error::Result;
 
-pub(super) const GPT2: Kind = Kind {
+pub(super) const GPT2: SubmodelType = SubmodelType {
     model_type: "gpt2",
     tokenizer_class: "GPT2Tokenizer",
     encoder: None,
@@ -35,12 +36,12 @@ const NAMES: StackNames = StackNames {
     feed_forward: ["mlp", "ln_2"],
     closing_norm: "ln_f",
 };
-/// The first three are parts of `c_attn` and `q_attn`.
+/// The first three are columns of `c_attn` and `q_attn`.
 const PROJECTIONS: Projections =
     Projections { query: "query", key: "key", value: "value", output: "c_proj" };
 const TABLE: &str = "decoder.transformer.wte.weight";
 
-fn decoder(config: &ModelConfig) -> Result<Half> {
+fn decoder(config: &ModelConfig) -> Result<Submodel> {
     let config = &config.clone().with_aliases(&[
         ("hidden_size", "n_embd"),
         ("max_position_embeddings", "n_positions"),
@@ -75,7 +76,7 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
     let table = PositionTable { kind: PositionKind::Learned { offset: 0 }, positions, hidden };
     let buffers =
         ["attn.bias", "attn.masked_bias", "crossattention.bias", "crossattention.masked_bias"];
-    Ok(Half {
+    Ok(Submodel {
         aliases: (0..layers).flat_map(|layer| aliases(&stack, layer)).collect(),
         stack,
         embedding: Embedding {
@@ -95,7 +96,7 @@ fn decoder(config: &ModelConfig) -> Result<Half> {
     })
 }
 
-/// What a layer's linear layers are in the checkpoint.
+/// The checkpoint tensors of a layer's linear layers.
 fn aliases(stack: &Stack, layer: usize) -> Vec<(String, Alias)> {
     let (hidden, inner) = (stack.norm.size, stack.feed_forward.inner);
     let name = NAMES.layer(layer);

@@ -1,26 +1,24 @@
-//! Encoder-decoders that were put together from two models (Rothe et al. 2020, "Leveraging
-//! Pre-trained Checkpoints for Sequence Generation Tasks"): bert2bert and its kin.
+//! Encoder-decoders that consist of two pretrained models (Rothe et al. 2020, "Leveraging
+//! Pre-trained Checkpoints for Sequence Generation Tasks"), such as bert2bert.
 //!
 //! Agrees with `transformers/models/encoder_decoder/modeling_encoder_decoder.py`. config.json holds
-//! the configurations of both as `encoder` and `decoder`. The decoder has cross-attention, which
-//! reads the encoder's hidden states through a linear layer where the sizes differ. transformers 4
-//! lets both share all weights (`tie_encoder_decoder`), and then the decoder's are taken.
+//! both configurations as `encoder` and `decoder`. The decoder has cross-attention, which reads the
+//! encoder's hidden states through a linear layer if the sizes differ. transformers 4 can tie all
+//! weights of both (`tie_encoder_decoder`); the decoder's are used then.
 
 mod bert;
 mod distilbert;
 mod gpt2;
+mod submodel;
 
 use super::bart::BART;
-use super::blocks::embedding::Embedding;
 use super::blocks::inputs::Memory;
-use super::blocks::output::Output;
-use super::blocks::transformer::Stack;
 use super::config::{ModelConfig, wrong};
 use super::family::Family;
 use super::model::Model;
-use super::weights::Alias;
 use crate::error::Result;
 use crate::version::Version;
+use submodel::{Submodel, SubmodelType};
 
 pub(super) static ENCODER_DECODER: Family = Family {
     model_type: "encoder-decoder",
@@ -34,35 +32,7 @@ pub(super) static ENCODER_DECODER: Family = Family {
     ..BART
 };
 
-/// A model that can be a side of another.
-struct Kind {
-    /// `model_type` of its configuration.
-    model_type: &'static str,
-    /// The tokenizer class that transformers chooses for it.
-    tokenizer_class: &'static str,
-    /// Reads it as an encoder.
-    encoder: Option<fn(&ModelConfig) -> Result<Half>>,
-    /// Reads it as a decoder.
-    decoder: Option<fn(&ModelConfig) -> Result<Half>>,
-    /// Reads it as an encoder whose weights are the decoder's.
-    shared: Option<fn(&ModelConfig) -> Result<Half>>,
-}
-
-/// One side of a model.
-struct Half {
-    stack: Stack,
-    embedding: Embedding,
-    /// Checkpoint name of its embedding table.
-    table: &'static str,
-    /// A decoder's.
-    output: Option<Output>,
-    /// Most tokens.
-    positions: usize,
-    aliases: Vec<(String, Alias)>,
-    unused: Vec<String>,
-}
-
-static KINDS: &[Kind] = &[
+static SUBMODEL_TYPES: &[SubmodelType] = &[
     bert::BERT,
     bert::CAMEMBERT,
     distilbert::DISTILBERT,
@@ -72,9 +42,9 @@ static KINDS: &[Kind] = &[
     bert::XLM_ROBERTA,
 ];
 
-/// The tokenizer class that transformers chooses for a model that can be a side of another.
+/// The tokenizer class that transformers chooses for a submodel of this type.
 pub(super) fn tokenizer_class(model_type: &str) -> Option<&'static str> {
-    let kind = KINDS.iter().find(|kind| kind.model_type == model_type)?;
+    let kind = SUBMODEL_TYPES.iter().find(|kind| kind.model_type == model_type)?;
     Some(kind.tokenizer_class)
 }
 
@@ -93,18 +63,18 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
                 ),
             ));
         }
-        let reads: fn(&Kind) -> _ = match tied {
+        let reads: fn(&SubmodelType) -> _ = match tied {
             true => |kind| kind.shared,
             false => |kind| kind.encoder,
         };
-        half(config, reads)
+        read_submodel(config, reads)
     })?;
     let decoder = config.within("decoder", |config| {
         if !config.flag("is_decoder", true)? {
             return Err(wrong("is_decoder", "is false, but must be true"));
         }
         let hidden = encoder.stack.norm.size;
-        let decoder = half(config, |kind| kind.decoder)?;
+        let decoder = read_submodel(config, |kind| kind.decoder)?;
         match config.optional_size("cross_attention_hidden_size")? {
             Some(size) if [hidden, decoder.stack.norm.size] != [size; 2] => Err(wrong(
                 "cross_attention_hidden_size",
@@ -117,7 +87,7 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
             _ => Ok(decoder),
         }
     })?;
-    let [size, read] = [&encoder, &decoder].map(|half| half.stack.norm.size);
+    let [size, read] = [&encoder, &decoder].map(|model| model.stack.norm.size);
     let output = decoder.output.expect("a decoder has an output");
     let mut unused = [encoder.unused, decoder.unused].concat();
     if tied {
@@ -138,22 +108,22 @@ fn read(family: &Family, config: &ModelConfig) -> Result<Model> {
         max_target_positions: Some(decoder.positions),
         aliases,
         unused,
-        ..Model::new(family, encoder, (decoder.stack, decoder.embedding), output, positions)
+        ..family.assemble(encoder, (decoder.stack, decoder.embedding), output, positions)
     })
 }
 
-/// Reads one side in the way that `reads` finds in its kind.
-fn half(
+/// Reads the configuration of a submodel with the function that `reads` finds in its type.
+fn read_submodel(
     config: &ModelConfig,
-    reads: impl Fn(&Kind) -> Option<fn(&ModelConfig) -> Result<Half>>,
-) -> Result<Half> {
+    reads: impl Fn(&SubmodelType) -> Option<fn(&ModelConfig) -> Result<Submodel>>,
+) -> Result<Submodel> {
     let found = config.string("model_type")?;
-    let read = KINDS.iter().find(|kind| kind.model_type == found).and_then(&reads);
+    let read = SUBMODEL_TYPES.iter().find(|kind| kind.model_type == found).and_then(&reads);
     match read {
         Some(read) => read(config),
         None => {
-            let known: Vec<_> = KINDS.iter().filter(|kind| reads(kind).is_some()).collect();
-            let known: Vec<_> = known.iter().map(|kind| kind.model_type).collect();
+            let known = SUBMODEL_TYPES.iter().filter(|kind| reads(kind).is_some());
+            let known: Vec<_> = known.map(|kind| kind.model_type).collect();
             Err(wrong(
                 "model_type",
                 format_args!("is '{found}', but must be one of {}", known.join(", ")),

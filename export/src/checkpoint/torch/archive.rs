@@ -1,9 +1,9 @@
 //! The zip archive that `torch.save` writes since PyTorch 1.6.
 //!
-//! Under one folder it holds `data.pkl`, the pickled dictionary, whose tensors refer to the entries
-//! `data/0`, `data/1`, … by name; each is one storage, uncompressed. `byteorder` says how values
-//! are stored (little-endian where it is missing). Checksums are not verified, as PyTorch does not:
-//! what transports a file does that.
+//! Its only folder holds `data.pkl`, the pickled dictionary, whose tensors refer to the entries
+//! `data/0`, `data/1`, … by name. Each entry is one storage, uncompressed. `byteorder` is the byte
+//! order of values, little-endian if it is missing. Like PyTorch, this reader does not verify
+//! checksums.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::contents::{BIG_ENDIAN, Contents};
 use super::pickle::{self, Fault};
 use super::zip::Zip;
 
-/// The state dictionary of the archive `bytes`, and where its storages lie.
+/// Reads the state dictionary of the archive `bytes`, and the locations of its storages.
 pub(super) fn read(bytes: &[u8]) -> Result<Contents, Fault> {
     let fault = |problem: &str| Fault::Malformed(problem.to_owned());
     let zip = Zip::open(bytes).map_err(fault)?;

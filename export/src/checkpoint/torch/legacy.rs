@@ -1,12 +1,12 @@
-//! What `torch.save` wrote before PyTorch 1.6: five pickles, then each storage's number of elements
-//! in eight bytes and its values.
+//! The format of `torch.save` before PyTorch 1.6: five pickles, then each storage as its number of
+//! elements in eight bytes and its values.
 
 use std::collections::HashMap;
 
 use super::contents::{BIG_ENDIAN, Contents};
 use super::pickle::{self, Fault};
 
-/// The state dictionary of the file `bytes`, and where its storages lie.
+/// Reads the state dictionary of the file `bytes`, and the locations of its storages.
 pub(super) fn read(bytes: &[u8]) -> Result<Contents, Fault> {
     let header = pickle::read_legacy(bytes)?;
     if !header.little_endian {

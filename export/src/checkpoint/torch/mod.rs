@@ -1,4 +1,4 @@
-//! `pytorch_model.bin`: what `torch.save` writes, as a zip archive since PyTorch 1.6 and as a plain
+//! `pytorch_model.bin`, the format of `torch.save`: a zip archive since PyTorch 1.6, and a plain
 //! sequence before. No code in it is ever run.
 //!
 //! See `torch/serialization.py` and PyTorch's *Serialization semantics*,
@@ -19,7 +19,7 @@ use pickle::{Fault, TensorSpec};
 #[cfg(test)]
 pub(crate) use pickle::tests::SNIPPETS;
 
-/// The tensors of the file `bytes`, called `file` in messages.
+/// Reads the tensors of the file `bytes`. `file` is its name for messages.
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Vec<(String, Located)>> {
     let (specs, storages) = if bytes.starts_with(zip::LOCAL) {
         archive::read(bytes)
@@ -51,7 +51,7 @@ fn error(file: &str, fault: Fault) -> Error {
     }
 }
 
-/// Where in the file the tensor of `spec` lies, whose storage has the bytes `storage`.
+/// Location in the file of the tensor `spec`, whose storage has the bytes `storage`.
 fn locate(storage: Range<usize>, spec: TensorSpec) -> Result<Located, String> {
     let layout = Layout::strided(spec.dtype, spec.shape, spec.strides)?;
     let too_small = "goes beyond the end of its storage";
@@ -67,7 +67,7 @@ fn locate(storage: Range<usize>, spec: TensorSpec) -> Result<Located, String> {
     Ok(Located { layout, start: storage.start + offset })
 }
 
-/// What a `.bin` is that `torch.save` did not write in either form, to follow its name.
+/// The end of a sentence about a `.bin` file that `torch.save` did not write.
 fn neither(bytes: &[u8]) -> &'static str {
     if bytes.get(257..262) == Some(b"ustar") {
         "is in the tar format of PyTorch before version 0.1.10: convert it with \

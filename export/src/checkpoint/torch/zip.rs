@@ -1,15 +1,15 @@
-//! Where the entries of a zip archive lie, for archives whose entries are stored uncompressed.
+//! Locations of the entries of a zip archive without compression.
 //!
-//! Only what `torch.save` writes is read: one disk, no encryption, no compression, zip64 where a
-//! size or an offset passes 4 GB. The format is PKWARE's `APPNOTE.TXT`, whose section numbers are
-//! given. The crate `zip` also knows where contents begin, but makes several strings and vectors
-//! for each entry of the directory before a limit can be set, and lets the last of two entries of
-//! one name win; this reader keeps to a bounded number of entries that borrow from the mapped file.
+//! Only the features that `torch.save` uses are read: one disk, no encryption, no compression, and
+//! zip64 for sizes and offsets beyond 4 GB. The format is PKWARE's `APPNOTE.TXT`, whose section
+//! numbers are given. The crate `zip` also knows the locations of contents. But it makes several
+//! strings and vectors for each entry before a limit can be set, and lets the last of two entries
+//! of one name win. This reader has a limited number of entries, which borrow from the mapped file.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Signature of a local file header (4.3.7), with which an archive begins.
+/// Signature of a local file header (4.3.7), the begin of an archive.
 pub(super) const LOCAL: &[u8] = b"PK\x03\x04";
 const CENTRAL: &[u8] = b"PK\x01\x02";
 const END: &[u8] = b"PK\x05\x06";
@@ -19,7 +19,7 @@ const LOCATOR64: &[u8] = b"PK\x06\x07";
 /// Size of the fixed part of the end record (4.3.16).
 const END_SIZE: usize = 22;
 
-/// The most entries that are read; a checkpoint has one for each tensor.
+/// Limit of entries. A checkpoint has one for each tensor.
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// The directory of an archive.
@@ -49,7 +49,7 @@ impl<'a> Zip<'a> {
         let mut zip = Self { bytes, entries: HashMap::new(), names: Vec::new() };
         while !rest.bytes.is_empty() {
             let (name, entry) = central_header(&mut rest)?;
-            // Names that are not UTF-8 cannot be asked for.
+            // Entries whose names are not UTF-8 are never needed.
             let Ok(name) = std::str::from_utf8(name) else {
                 continue;
             };
@@ -69,7 +69,7 @@ impl<'a> Zip<'a> {
         &self.names
     }
 
-    /// Where the contents of the entry `name` lie; none if there is no such entry.
+    /// Location of the contents of the entry `name`; `None` if there is no such entry.
     pub(super) fn range(&self, name: &str) -> Parsed<Option<Range<usize>>> {
         let Some(entry) = self.entries.get(name) else {
             return Ok(None);
@@ -80,8 +80,8 @@ impl<'a> Zip<'a> {
         if entry.method != 0 || entry.size != entry.stored {
             return Err("has a compressed entry, where torch.save stores them as they are");
         }
-        // The local header repeats the name and has an extra field of its own length (torch pads
-        // with it so that the contents are aligned), so that only it says where the contents begin.
+        // The local header repeats the name and has an extra field of another length, with which
+        // torch aligns the contents. So only the local header gives their location.
         let header = usize::try_from(entry.header).map_err(|_| "has an entry beyond its end")?;
         let mut local =
             Fields { bytes: self.bytes.get(header..).ok_or("has an entry beyond its end")? };
@@ -97,15 +97,15 @@ impl<'a> Zip<'a> {
         Ok(Some(start..start + size))
     }
 
-    /// The contents of the entry `name`; none if there is no such entry.
+    /// Contents of the entry `name`; `None` if there is no such entry.
     pub(super) fn contents(&self, name: &str) -> Parsed<Option<&'a [u8]>> {
         Ok(self.range(name)?.map(|range| &self.bytes[range]))
     }
 }
 
-/// Where the central directory lies, from the end record (4.3.16) or its zip64 form (4.3.14).
+/// Location of the central directory, from the end record (4.3.16) or its zip64 form (4.3.14).
 fn directory(bytes: &[u8]) -> Parsed<Range<usize>> {
-    // The end record is followed by a comment of up to 64 KB, whose length it gives.
+    // A comment of up to 64 KB follows the end record, which gives its length.
     const CUT: &str = "is cut short or damaged (no zip directory at its end): fetch it again";
     let last = bytes.len().checked_sub(END_SIZE).ok_or(CUT)?;
     let first = last.saturating_sub(usize::from(u16::MAX));
@@ -119,7 +119,8 @@ fn directory(bytes: &[u8]) -> Parsed<Range<usize>> {
     let mut end = Fields { bytes: &bytes[at + 12..] };
     let (mut size, mut offset) = (u64::from(end.u32()?), u64::from(end.u32()?));
 
-    // A zip64 locator, when there is one, lies right before; it is needed when a value is maximal.
+    // A zip64 locator, if there is one, precedes the end record. It is needed if a value is
+    // maximal.
     if let Some(locator) = at.checked_sub(20)
         && bytes[locator..].starts_with(LOCATOR64)
     {
@@ -137,7 +138,7 @@ fn directory(bytes: &[u8]) -> Parsed<Range<usize>> {
     Ok(offset as usize..stop as usize)
 }
 
-/// One entry of the central directory (4.3.12): its name, and what it says.
+/// One entry of the central directory (4.3.12): its name and its data.
 fn central_header<'a>(fields: &mut Fields<'a>) -> Parsed<(&'a [u8], Entry)> {
     if fields.take(4)? != CENTRAL {
         return Err("has a damaged directory");
@@ -153,7 +154,7 @@ fn central_header<'a>(fields: &mut Fields<'a>) -> Parsed<(&'a [u8], Entry)> {
     let mut extra = Fields { bytes: fields.take(lengths[1])? };
     fields.take(lengths[2])?;
 
-    // The zip64 field (4.5.3) holds, in this order, those of the values that are maximal above.
+    // The zip64 field (4.5.3) holds the values that are maximal above, in this order.
     while extra.bytes.len() >= 4 {
         let (id, length) = (extra.u16()?, usize::from(extra.u16()?));
         let mut field = Fields { bytes: extra.take(length)? };

@@ -1,10 +1,10 @@
 //! Attention with the tile registers of x86-64's AMX, which multiply bfloat16 and add in float32.
 //!
-//! Each factor is split in two: the nearest bfloat16, and the nearest bfloat16 of the difference.
-//! Of the four products of two split factors the three largest are added, within 2^-16 of the
-//! factors' product. (Henry, Tang and Heinecke: Leveraging the bfloat16 Artificial Intelligence
-//! Datatype For Higher-Precision Computations, ARITH 2019; Intel 64 and IA-32 Architectures
-//! Software Developer's Manual, `TDPBF16PS`.)
+//! Each factor is split in two: the nearest bfloat16, and the nearest bfloat16 of the remainder.
+//! Two split factors have four products. The three largest are added, which gives the product of
+//! the factors within 2^-16. (Henry, Tang and Heinecke: Leveraging the bfloat16 Artificial
+//! Intelligence Datatype For Higher-Precision Computations, ARITH 2019; Intel 64 and IA-32
+//! Architectures Software Developer's Manual, `TDPBF16PS`.)
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -20,16 +20,16 @@ use crate::simd::lanes::LANES;
 
 /// Rows and columns of a [`SplitBlock`].
 const SIDE: usize = 2 * ROWS;
-/// Queries that share a pass over the keys: their probabilities stay in the second-level cache.
+/// Queries that share a pass over the keys. Their probabilities stay in the second-level cache.
 const QUERIES: usize = 2 * SIDE;
 
-/// Pairs of bfloat16, as a tile register takes them.
+/// Content of a tile register: pairs of bfloat16.
 type Register = [[u32; ROWS]; ROWS];
 
-/// A block of 32 rows (left factor) or columns (right factor) of 32 terms each, split: the nearest
-/// bfloat16 of the first sixteen, their remainders, and both of the other sixteen. A row of a left
-/// factor's register is a row of the matrix. In a right factor's register each row holds two terms,
-/// and each pair of the row belongs to a column.
+/// A split block of 32 rows (left factor) or columns (right factor) of 32 terms each. Its registers
+/// hold the nearest bfloat16 of the first sixteen rows or columns, their remainders, and the same
+/// for the other sixteen. Each row of a left factor's register is a row of the matrix. Each row of
+/// a right factor's register holds a pair of terms of every column.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct SplitBlock([Register; 4]);
@@ -38,34 +38,34 @@ impl SplitBlock {
     const ZERO: Self = Self([[[0; ROWS]; ROWS]; 4]);
 }
 
-/// Scratch memory that each thread keeps. The blocks of 32 rows or columns lie one after the other,
-/// and behind them those of the next 32.
+/// Scratch memory that each thread keeps. The blocks of the first 32 rows or columns come first,
+/// then those of the next 32, and so on.
 #[derive(Default)]
 struct Scratch {
     queries: Vec<SplitBlock>,
     keys: Vec<SplitBlock>,
     values: Vec<SplitBlock>,
-    /// `[QUERIES, positions]`, both rounded up to whole blocks.
+    /// Scores: `[QUERIES, positions]`, both rounded up to whole blocks.
     scores: Vec<f32>,
     probs: Vec<SplitBlock>,
-    /// `[QUERIES, size]`, both rounded up to whole blocks.
+    /// Results: `[QUERIES, size]`, both rounded up to whole blocks.
     attended: Vec<f32>,
     /// Biases by distance.
     bias: Vec<f32>,
 }
 
-/// Whether the processor has the instructions, and this process may use them.
+/// Whether the processor has AMX over bfloat16 and this process may use it.
 pub(super) fn is_available() -> bool {
     features().amx_bf16
 }
 
-/// Whether it is an attention to all tokens and to nothing else.
+/// Whether this kernel computes such an attention: every query sees all tokens and nothing else.
 pub(super) fn can_attend(head: &SelfAttentionHead<'_>) -> bool {
     head.pattern == Pattern::Full && head.globals.is_none()
 }
 
-/// Attends with all queries; `put` gets the number of each, from 0 on, and its result. Each result
-/// is the same whatever the other queries are.
+/// Attends with all queries. `put` gets the index of each query, from 0 on, and its result. The
+/// result of a query does not depend on the other queries.
 pub(super) fn attend(head: &SelfAttentionHead<'_>, put: impl FnMut(usize, &[f32])) {
     thread_local! {
         static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -96,11 +96,10 @@ fn attend_with(
         attended,
         bias,
     } = scratch;
-    // The distances of all keys from a query follow one another, those from the next query begin
-    // one earlier.
+    // The biases of a query's keys are a slice. The slice of the next query begins one earlier.
     let last = head.positions.end - 1;
-    if let Some(of_head) = head.bias {
-        of_head.lay_out(-(last as isize), length + rows, bias);
+    if let Some(head_bias) = head.bias {
+        head_bias.expand(-(last as isize), length + rows, bias);
     }
     key_blocks.resize(length_blocks * size_blocks, SplitBlock::ZERO);
     value_blocks.resize(size_blocks * length_blocks, SplitBlock::ZERO);
@@ -108,9 +107,9 @@ fn attend_with(
     scores.resize(QUERIES * score_row, 0.0);
     prob_blocks.resize(QUERIES / SIDE * length_blocks, SplitBlock::ZERO);
     attended.resize(QUERIES * attended_row, 0.0);
-    let rows_of = |matrix, stride, count| Rows { matrix, stride, size, count };
+    let to_rows = |matrix, stride, count| Rows { matrix, stride, size, count };
     let [keys, values] =
-        [head.keys, head.values].map(|matrix| rows_of(matrix, head.kv_stride, length));
+        [head.keys, head.values].map(|matrix| to_rows(matrix, head.kv_stride, length));
     for (index, block) in key_blocks.iter_mut().enumerate() {
         split_keys(&keys, [index / size_blocks, index % size_blocks], block);
     }
@@ -122,9 +121,10 @@ fn attend_with(
     let mut registers = TileRegisters::new(ElementType::Bfloat16);
     for first in (0..rows).step_by(QUERIES) {
         let count = QUERIES.min(rows - first);
-        let queries = rows_of(&head.queries[first * head.stride..], head.stride, count);
-        // Behind the last query its block has zeros, and behind its probabilities old values. No
-        // row of a product depends on another row, and the rows behind the last query are not read.
+        let queries = to_rows(&head.queries[first * head.stride..], head.stride, count);
+        // After the last query, its block has rows of zeros, and the block of its probabilities has
+        // rows of old values. No row of a product depends on another row, and the products of these
+        // rows are not read.
         let row_blocks = count.div_ceil(SIDE);
         let query_blocks = &mut query_blocks[..row_blocks * size_blocks];
         for (index, block) in query_blocks.iter_mut().enumerate() {
@@ -167,8 +167,8 @@ fn attend_with(
     }
 }
 
-/// Multiplies a row of blocks with a column of as many, at least one, and writes 32 rows of 32
-/// products, one row every `stride`.
+/// Multiplies a row of blocks with a column of blocks of the same length, at least one. Writes 32
+/// rows of 32 products, at a distance of `stride`.
 fn multiply(
     registers: &mut TileRegisters,
     left: &[SplitBlock],
@@ -186,8 +186,8 @@ fn multiply(
         "as many blocks on both sides, and memory for their products"
     );
     let products = products.as_mut_ptr();
-    // SAFETY: the loop reads as many blocks as there are of both, then writes 32 rows of 32
-    // products, as just checked. The registers are configured, and in no other use.
+    // SAFETY: the loop reads all blocks of both factors, then writes 32 rows of 32 products, as
+    // just checked. The registers are configured and not in other use.
     unsafe {
         asm!(
             "tilezero tmm0",
@@ -239,7 +239,7 @@ fn multiply(
     }
 }
 
-/// Rows of a matrix: `size` columns of one every `stride`.
+/// `count` rows of a matrix, at a distance of `stride`, of which the first `size` columns count.
 struct Rows<'a> {
     matrix: &'a [f32],
     stride: usize,
@@ -248,7 +248,7 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The columns of a row from `column` on; none where there is no such row.
+    /// The columns of a row from `column` on; empty beyond the last row.
     fn columns_from(&self, row: usize, column: usize) -> &[f32] {
         match row < self.count {
             true => &self.matrix[row * self.stride..][..self.size][column.min(self.size)..],
@@ -257,7 +257,7 @@ impl Rows<'_> {
     }
 }
 
-/// The first `max` values, 32 at most, and zeros behind them.
+/// The first `max` values, 32 at most, padded with zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn load(values: &[f32], max: usize) -> [__m512; 2] {
@@ -285,15 +285,15 @@ fn split([first, second]: [__m512; 2]) -> [__m512i; 2] {
     [nearest, round(remainders)]
 }
 
-/// The nearest bfloat16.
+/// The nearest bfloat16 of 32 values.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn round([first, second]: [__m512; 2]) -> __m512i {
-    // SAFETY: both are 512 bits of which any stand for something.
+    // SAFETY: both types have 512 bits, and any bits are valid.
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(second, first)) }
 }
 
-/// bfloat16 as the upper halves of 32 bits.
+/// Widens 32 bfloat16 numbers to float32, whose upper halves they are.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn widen(halves: __m512i) -> [__m512i; 2] {
@@ -306,7 +306,7 @@ fn widen(halves: __m512i) -> [__m512i; 2] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn store_row(row: &mut [u32; ROWS], values: __m512i) {
-    // SAFETY: a row of a register is as long.
+    // SAFETY: a row of a register has 512 bits.
     unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), values) };
 }
 
@@ -319,8 +319,8 @@ fn store(block: &mut SplitBlock, row: usize, split: [__m512i; 2]) {
     }
 }
 
-/// Turns scores, a multiple of 32 of them, into probabilities before normalization, a row of a left
-/// factor's blocks, and gives one over their sum.
+/// Turns scores, a multiple of 32 of them, into probabilities before normalization, which become
+/// row `row` of a left factor's blocks. Returns one over their sum.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn exp_and_inv_sum(scores: &[f32], blocks: &mut [SplitBlock], row: usize) -> f32 {
     let mut max = [_mm512_set1_ps(f32::NEG_INFINITY); 2];
@@ -339,16 +339,16 @@ fn exp_and_inv_sum(scores: &[f32], blocks: &mut [SplitBlock], row: usize) -> f32
     1.0 / _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
 }
 
-/// e to the power of values that are at most 0, within 2 ulp; NaN for NaN. It is
-/// [`crate::simd::exp::exp`] with the instructions that AVX-512 has for it.
+/// `e^x` for `x` of at most 0, within 2 ulp; NaN for NaN. It is [`crate::simd::exp::exp`] with the
+/// rounding and scaling instructions of AVX-512.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn exp(x: __m512) -> __m512 {
     /// Below this the result is 0.
     const UNDERFLOW: f32 = -150.0;
-    /// Nearest integers, without exceptions.
+    /// Rounding to the nearest integer, without exceptions.
     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    // The maximum with NaN is the second operand.
+    // If `x` is NaN, so is the maximum, because `x` is the second operand.
     let x = _mm512_max_ps(_mm512_set1_ps(UNDERFLOW), x);
     let power =
         _mm512_roundscale_ps::<NEAREST>(_mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E)));
@@ -363,7 +363,7 @@ fn exp(x: __m512) -> __m512 {
     _mm512_scalef_ps(mantissa, power)
 }
 
-/// Splits a block of a left factor, whose rows are the matrix's rows.
+/// Splits a block of a left factor. Its rows are rows of the matrix.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn split_rows(rows: &Rows<'_>, [row, column]: [usize; 2], block: &mut SplitBlock) {
     for index in 0..SIDE {
@@ -372,7 +372,7 @@ fn split_rows(rows: &Rows<'_>, [row, column]: [usize; 2], block: &mut SplitBlock
     }
 }
 
-/// Splits a block of a right factor, whose columns are the matrix's rows: pairs of terms,
+/// Splits a block of a right factor. Its columns are rows of the matrix, so pairs of terms are
 /// transposed.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn split_keys(rows: &Rows<'_>, position: [usize; 2], block: &mut SplitBlock) {
@@ -387,8 +387,7 @@ fn split_keys(rows: &Rows<'_>, position: [usize; 2], block: &mut SplitBlock) {
     }
 }
 
-/// Splits a block of a right factor, whose terms are the matrix's rows: two rows make a row of
-/// pairs.
+/// Splits a block of a right factor. Two rows of the matrix make one row of pairs.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 fn split_values(rows: &Rows<'_>, [row, column]: [usize; 2], block: &mut SplitBlock) {
     for pair in 0..ROWS {
@@ -412,7 +411,7 @@ mod tests {
 
     #[target_feature(enable = "avx512f")]
     fn exp_of(x: f32) -> f32 {
-        // SAFETY: the caller saw to the instructions.
+        // SAFETY: the caller checked that the processor has the instructions.
         unsafe { _mm512_cvtss_f32(exp(_mm512_set1_ps(x))) }
     }
 

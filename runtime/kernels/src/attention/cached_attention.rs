@@ -1,140 +1,139 @@
-//! A decoder's attention of new tokens over themselves and the tokens before them, which all stand
-//! in one cache.
+//! A decoder's attention of new tokens over themselves and the tokens before them, whose keys and
+//! values are all in one cache.
 
 use super::kernel::{Softmax, cap, softmax};
 use super::{SCRATCH, kv_head};
-use crate::parallel::{Disjoint, ThreadPool, share};
+use crate::parallel::{Disjoint, ThreadPool, parallel_for};
 use crate::simd::exp::exp;
 use crate::simd::lanes::{LANES, Lanes, dispatch_lanes};
 
-/// Positions whose scores are computed together, so that one sum need not wait for another.
+/// Positions whose scores are computed together, so that no sum waits for another.
 const POSITIONS: usize = 4;
 /// Vectors of columns that are summed together.
 const VECTORS: usize = 4;
-/// Parts that the rows and heads of a large step are cut into, at most.
-const PARTS: usize = 128;
+/// Tasks of a large step, at most.
+const MAX_TASKS: usize = 128;
 
-/// The new tokens of some sequences, one a row, and the cache.
+/// The new tokens of some sequences, one token a row, and the key/value cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CachedAttention<'a> {
-    /// `[rows * streams, heads * size]`
+    /// Queries: `[rows * streams, heads * size]`.
     pub queries: &'a [f32],
-    /// Keys and values of the queries: `[rows * streams, kv_heads * size]` each.
+    /// Keys and values of the new tokens: `[rows * streams, kv_heads * size]` each.
     pub new: [&'a [f32]; 2],
-    /// Keys and values before those of all tokens, the same for every row: `[prompt, kv_heads *
-    /// size]` each; empty where there are none.
+    /// Keys and values before all tokens, which every row sees: `[prompt, kv_heads * size]` each.
+    /// Empty without a prompt.
     pub prompt: [&'a [f32]; 2],
-    /// The cache: `[kv_heads, places, size]`.
+    /// Cached keys: `[kv_heads, slots, size]`.
     pub keys: &'a [f32],
-    /// The cache: `[kv_heads, places, size]`.
+    /// Cached values: `[kv_heads, slots, size]`.
     pub values: &'a [f32],
-    /// Tokens that the cache has memory for.
-    pub places: usize,
-    /// New tokens.
+    /// Slots of the cache, one for each token.
+    pub slots: usize,
+    /// Number of new tokens.
     pub rows: usize,
-    /// Queries of a new token. The first is the token's own. The others see what it sees, and their
-    /// own key, which no other query sees.
+    /// Queries of each new token. The first query is the token's own. The others see what the
+    /// token sees, and their own key, which no other query sees.
     pub streams: usize,
-    /// Heads.
+    /// Heads of the queries.
     pub heads: usize,
-    /// Heads of keys and values, each of which as many heads share.
+    /// Heads of the keys and values. `heads / kv_heads` heads of queries share one.
     pub kv_heads: usize,
     /// Size of a head.
     pub size: usize,
-    /// The history of each row.
-    pub histories: Histories<'a>,
-    /// Added to the scores, but to those of the prompt.
+    /// Slots of the tokens that each row attends to.
+    pub cache_indirection: CacheIndirection<'a>,
+    /// Bias of the scores. The keys of the prompt have none.
     pub bias: Option<Bias<'a>>,
-    /// What scores are multiplied with.
+    /// Scale of the scores, usually `1 / sqrt(size)`.
     pub scale: f32,
-    /// What scores approach and do not reach.
+    /// Soft cap: scores become `softcap * tanh(score / softcap)`.
     pub softcap: Option<f32>,
     /// Tokens that a token sees, itself included.
     pub window: usize,
-    /// What else the queries attend to, under the same softmax.
-    pub elsewhere: Option<Elsewhere<'a>>,
+    /// Result of cross-attention to merge into the same softmax.
+    pub cross_attended: Option<CrossAttended<'a>>,
 }
 
-/// What is added to scores.
+/// Bias that is added to the scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Bias<'a> {
-    /// `[heads, rows, length]`, or `[rows * streams, heads, length]` where each query has its own:
-    /// then the last is for the query's own key, where the cache does not hold that.
+    /// `[heads, rows, length]`, or `[rows * streams, heads, length]` if `per_query`. Then the last
+    /// value of a query is for its own key, if the cache does not hold that.
     pub values: &'a [f32],
-    /// As many as the longest history has, and one more in the second case.
+    /// Tokens of the longest history, or more; at least one more if `per_query`.
     pub length: usize,
-    /// Whether each query has its own.
-    pub of_queries: bool,
+    /// Whether each query has its own values.
+    pub per_query: bool,
 }
 
-/// What an attention to other keys and values gave: cross-attention, with sums.
+/// Result of cross-attention, with the sums of its softmax.
 #[derive(Clone, Copy, Debug)]
-pub struct Elsewhere<'a> {
-    /// `[rows * streams, heads * size]`
+pub struct CrossAttended<'a> {
+    /// Weighted values: `[rows * streams, heads * size]`.
     pub attended: &'a [f32],
-    /// `[rows * streams, heads, 2]`: the largest score, and the sum of `exp(score - largest)`.
+    /// The largest score and the sum of `exp(score - largest)`: `[rows * streams, heads, 2]`.
     pub sums: &'a [f32],
 }
 
-/// Where the cache holds the tokens that each row attends to, its own last.
+/// The slots of the cache that hold the tokens of each row. A row's new token is its last.
 #[derive(Clone, Copy, Debug)]
-pub struct Histories<'a> {
-    /// Places in the cache: `[rows, room]`, of which those of a row's tokens count.
-    pub places: &'a [i32],
-    /// Places of a row, those that do not count included.
-    pub room: usize,
+pub struct CacheIndirection<'a> {
+    /// Slot of each token: `[rows, max_length]`. The first `past + 1` of a row count.
+    pub slots: &'a [i32],
+    /// Length of a row of `slots`.
+    pub max_length: usize,
     /// Tokens before the new one of each row: `[rows]`.
     pub past: &'a [i32],
 }
 
-impl<'a> Histories<'a> {
-    /// Places of a row's tokens.
+impl<'a> CacheIndirection<'a> {
+    /// The slots of a row's tokens.
     ///
     /// # Panics
     ///
-    /// When the row has no room for them.
-    pub fn of(&self, row: usize) -> &'a [i32] {
-        &self.places[row * self.room..][..self.room][..self.past[row] as usize + 1]
+    /// When the row has more than `max_length` tokens.
+    pub fn slots_of(&self, row: usize) -> &'a [i32] {
+        &self.slots[row * self.max_length..][..self.max_length][..self.past[row] as usize + 1]
     }
 
-    /// Tokens that all rows together attend to.
+    /// Number of tokens of all rows together.
     fn tokens(&self) -> usize {
         self.past.iter().map(|&past| past as usize + 1).sum()
     }
 }
 
 impl CachedAttention<'_> {
-    /// Writes the result to `attended`, `[rows * streams, heads * size]`. A token's result has the
-    /// same bits whatever rows are beside it, and wherever its history stands.
+    /// Writes the result to `attended`, `[rows * streams, heads * size]`. The result of a token has
+    /// the same bits whatever the other rows are, and in whatever slots its tokens are.
     ///
     /// # Panics
     ///
-    /// When a slice is shorter than the sizes say, or a history names a place beyond those there
-    /// are.
+    /// When a slice is shorter than the sizes say, or a slot is not below `slots`.
     pub fn attend<P: ThreadPool>(&self, pool: &P, attended: &mut [f32]) -> Result<(), P::Error> {
         let &Self { heads, size, streams, .. } = self;
         let (hidden, kv_hidden) = (heads * size, self.kv_heads * size);
         let queries = self.rows * streams;
         let prompt = self.prompt[0].len() / kv_hidden.max(1);
         let attended = Disjoint::new(attended);
-        let tokens = self.histories.tokens() + self.rows * prompt;
+        let tokens = self.cache_indirection.tokens() + self.rows * prompt;
         let multiplications = 2 * tokens * hidden * streams;
-        let part = (queries * heads).div_ceil(PARTS);
-        share(pool, queries * heads, part, multiplications, |parts| {
+        let per_task = (queries * heads).div_ceil(MAX_TASKS);
+        parallel_for(pool, queries * heads, per_task, multiplications, |range| {
             SCRATCH.with_borrow_mut(|scratch| {
-                for part in parts {
+                for head_and_query in range {
                     // Rows of a document follow each other, and share most of their history.
-                    let (head, index) = (part / queries, part % queries);
+                    let (head, index) = (head_and_query / queries, head_and_query % queries);
                     let (row, stream) = (index / streams, index % streams);
                     let kv = kv_head(head, heads, self.kv_heads);
-                    let of_head = kv * self.places * size..(kv + 1) * self.places * size;
-                    let history = self.histories.of(row);
+                    let head_range = kv * self.slots * size..(kv + 1) * self.slots * size;
+                    let history = self.cache_indirection.slots_of(row);
                     let seen = history.len().saturating_sub(self.window)..history.len();
                     let start = index * hidden + head * size;
                     let own = index * kv_hidden + kv * size;
                     let [keys, values] = [0, 1].map(|part| Tokens {
                         prompt: self.prompt[part].get(kv * size..).unwrap_or_default(),
-                        cached: &[self.keys, self.values][part][of_head.clone()],
+                        cached: &[self.keys, self.values][part][head_range.clone()],
                         own: (stream > 0).then(|| &self.new[part][own..own + size]),
                     });
                     let query = Query {
@@ -145,23 +144,23 @@ impl CachedAttention<'_> {
                         stride: kv_hidden,
                         history: &history[seen.clone()],
                         bias: self.bias.map(|bias| {
-                            let row = match bias.of_queries {
+                            let row = match bias.per_query {
                                 true => index * heads + head,
                                 false => head * self.rows + row,
                             };
-                            let of_row = &bias.values[row * bias.length..][..bias.length];
-                            (&of_row[seen.clone()], of_row[bias.length - 1])
+                            let row_bias = &bias.values[row * bias.length..][..bias.length];
+                            (&row_bias[seen.clone()], row_bias[bias.length - 1])
                         }),
                         scale: self.scale,
                         softcap: self.softcap,
                     };
-                    // SAFETY: the head's columns of the row are this part's alone.
+                    // SAFETY: only this task writes the head's columns of the row.
                     let attended = unsafe { attended.part(start..start + size) };
                     let mut softmax = Softmax::default();
                     attend(&query, &mut scratch.probs, &mut softmax, attended);
-                    if let Some(elsewhere) = self.elsewhere {
-                        let other = &elsewhere.attended[start..start + size];
-                        let [max, sum] = elsewhere.sums.as_chunks().0[index * heads + head];
+                    if let Some(cross) = self.cross_attended {
+                        let other = &cross.attended[start..start + size];
+                        let [max, sum] = cross.sums.as_chunks().0[index * heads + head];
                         merge(attended, softmax, other, Softmax { max, sum });
                     }
                 }
@@ -170,73 +169,72 @@ impl CachedAttention<'_> {
     }
 }
 
-/// Puts what two attentions gave under one softmax.
-fn merge(attended: &mut [f32], softmax: Softmax, other: &[f32], of_other: Softmax) {
-    let max = softmax.max.max(of_other.max);
-    let [weight, other_weight] = [softmax, of_other].map(|own| own.sum * exp(own.max - max));
-    let share = weight / (weight + other_weight);
-    let other_share = other_weight / (weight + other_weight);
+/// Merges the results of two attentions into that of one softmax over the keys of both.
+fn merge(attended: &mut [f32], softmax: Softmax, other: &[f32], other_softmax: Softmax) {
+    let max = softmax.max.max(other_softmax.max);
+    let [weight, other_weight] = [softmax, other_softmax].map(|own| own.sum * exp(own.max - max));
+    let fraction = weight / (weight + other_weight);
+    let other_fraction = other_weight / (weight + other_weight);
     for (attended, other) in attended.iter_mut().zip(other) {
-        *attended = *attended * share + other * other_share;
+        *attended = *attended * fraction + other * other_fraction;
     }
 }
 
 /// Writes the keys or values of new tokens, `[rows * streams, kv_heads * size]`, to a cache,
-/// `[kv_heads, places, size]`: those of each token's first stream to the last place of its history.
+/// `[kv_heads, slots, size]`. The first stream of each token goes to the token's slot.
 ///
 /// # Panics
 ///
-/// When a place is beyond those there are.
+/// When a slot is beyond the cache.
 pub fn append(
     new: &[f32],
-    histories: &Histories<'_>,
+    cache_indirection: &CacheIndirection<'_>,
     [size, streams]: [usize; 2],
     cache: &mut [f32],
 ) {
-    let rows = histories.past.len() * streams;
+    let rows = cache_indirection.past.len() * streams;
     let Some(hidden) = new.len().checked_div(rows).filter(|&hidden| hidden > 0) else {
         return;
     };
-    let of_head = cache.len() / (hidden / size);
+    let head_len = cache.len() / (hidden / size);
     for (row, new) in new.chunks_exact(hidden * streams).enumerate() {
-        let place = histories.of(row).last().map_or(0, |&place| place as usize);
+        let slot = cache_indirection.slots_of(row).last().map_or(0, |&slot| slot as usize);
         let heads = new[..hidden].chunks_exact(size);
-        for (cache, new) in cache.chunks_exact_mut(of_head).zip(heads) {
-            cache[place * size..][..size].copy_from_slice(new);
+        for (cache, new) in cache.chunks_exact_mut(head_len).zip(heads) {
+            cache[slot * size..][..size].copy_from_slice(new);
         }
     }
 }
 
-/// Keys, or values, of what a query of one head attends to, in this order.
+/// Keys, or values, that a query of one head attends to, in the order of the fields.
 #[derive(Clone, Copy, Debug)]
 struct Tokens<'a> {
-    /// Those before all tokens: `[prompt, stride]`, of which the first columns are the head's.
+    /// Keys (or values) of the prompt: `[prompt, stride]`. The first columns are the head's.
     prompt: &'a [f32],
-    /// The head's part of the cache: `[places, size]`.
+    /// The head's part of the cache: `[slots, size]`.
     cached: &'a [f32],
-    /// The query's own, where the cache does not hold it: `[size]`.
+    /// The query's own key (or value), if the cache does not hold it: `[size]`.
     own: Option<&'a [f32]>,
 }
 
-/// A query of one head, and what it attends to.
+/// A query of one head, with the keys and values that it attends to.
 #[derive(Clone, Copy, Debug)]
 struct Query<'a> {
-    /// `[size]`
+    /// The query: `[size]`.
     query: &'a [f32],
     keys: Tokens<'a>,
     values: Tokens<'a>,
     /// Positions of the prompt.
     prompt: usize,
-    /// Values from one of them to the next.
+    /// Distance between two positions of the prompt, in values.
     stride: usize,
-    /// Places of the tokens.
+    /// Slots of the tokens.
     history: &'a [i32],
-    /// Added to the scores, as long as the history, and what is added to that of the query's own
-    /// key behind it.
+    /// Bias of each token in `history`, and bias of the query's own key.
     bias: Option<(&'a [f32], f32)>,
-    /// What scores are multiplied with.
+    /// Scale of the scores.
     scale: f32,
-    /// What scores approach and do not reach.
+    /// Soft cap of the scores.
     softcap: Option<f32>,
 }
 
@@ -254,7 +252,7 @@ impl<'a> Query<'a> {
         };
         match (self.history.get(token), tokens.own) {
             (None, Some(own)) => own,
-            (place, _) => &tokens.cached[place.map_or(0, |&it| it as usize) * size..][..size],
+            (slot, _) => &tokens.cached[slot.map_or(0, |&slot| slot as usize) * size..][..size],
         }
     }
 }
@@ -263,7 +261,7 @@ impl<'a> Query<'a> {
 fn attend_body<L: Lanes>(
     query: &Query<'_>,
     probs: &mut Vec<f32>,
-    of_query: &mut Softmax,
+    query_softmax: &mut Softmax,
     attended: &mut [f32],
 ) {
     let positions = query.positions();
@@ -288,7 +286,7 @@ fn attend_body<L: Lanes>(
             probs[positions - 1] += own;
         }
     }
-    *of_query = softmax(probs);
+    *query_softmax = softmax(probs);
     let probs = &probs[..positions];
     let size = query.query.len();
     let lanes = size - size % LANES;
@@ -311,7 +309,7 @@ fn attend_body<L: Lanes>(
     }
 }
 
-/// Scores of the `P` positions from `first` on. Each is the same whichever are beside it.
+/// Scores of the `P` positions from `first` on. A score has the same bits for every `P`.
 #[inline(always)]
 fn scores<L: Lanes, const P: usize>(query: &Query<'_>, first: usize) -> [f32; P] {
     // Loops over indices: closures and iterators would not keep the sums in registers.
@@ -380,12 +378,12 @@ fn weighted_sum<L: Lanes, const V: usize>(
 }
 
 dispatch_lanes! {
-    /// Attends: `attended` is `[size]`, `probs` is scratch memory, `of_query` gets the softmax. The
-    /// result does not depend on where in the cache the tokens are.
+    /// Attends with one query. Writes the result to `attended`, `[size]`, and the softmax to
+    /// `query_softmax`; `probs` is scratch memory. The result does not depend on the slots.
     fn attend(
         query: &Query<'_>,
         probs: &mut Vec<f32>,
-        of_query: &mut Softmax,
+        query_softmax: &mut Softmax,
         attended: &mut [f32],
     ) = attend_body;
 }
@@ -397,7 +395,7 @@ mod tests {
     use super::*;
     use crate::parallel::SingleThread;
 
-    /// Numbers that look random.
+    /// Pseudorandom numbers from -2 to 2.
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
         (0..count as u32)
             .map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) % 4001)
@@ -450,15 +448,15 @@ mod tests {
             let expected = exact(&values_of_query, [&keys, &values], &bias, 0.25, softcap);
             let mut first: Option<Vec<f32>> = None;
             for stride in 1..4 {
-                // The tokens are spread over the cache; everything else is NaN.
-                let places = tokens * stride + 3;
-                let place = |position: usize| (position * stride + seed as usize % places) % places;
-                let history = (0..tokens).map(|position| place(position) as i32);
+                // The tokens are spread over the cache. The other slots are NaN.
+                let slots = tokens * stride + 3;
+                let slot = |position: usize| (position * stride + seed as usize % slots) % slots;
+                let history = (0..tokens).map(|position| slot(position) as i32);
                 let history: Vec<i32> = history.collect();
                 let spread = |tokens: &[f32]| {
-                    let mut cache = vec![f32::NAN; places * size];
+                    let mut cache = vec![f32::NAN; slots * size];
                     for (position, token) in tokens.chunks(size).enumerate() {
-                        cache[place(position) * size..][..size].copy_from_slice(token);
+                        cache[slot(position) * size..][..size].copy_from_slice(token);
                     }
                     cache
                 };
@@ -485,7 +483,7 @@ mod tests {
             }
         }
 
-        /// Rows of several sequences and lengths beside each other, each after its own is written.
+        /// Rows of several sequences and lengths, whose new keys and values are in the cache.
         #[test]
         fn rows_attend_to_their_own_histories(
             pasts in prop::collection::vec(0_usize..9, 1..6),
@@ -493,18 +491,19 @@ mod tests {
             window in 1_usize..14,
             seed: u32,
         ) {
-            let (heads, rows, room) = (2, pasts.len(), 10);
-            let (hidden, places) = (heads * size, rows * room);
+            let (heads, rows, max_length) = (2, pasts.len(), 10);
+            let (hidden, slots) = (heads * size, rows * max_length);
             let past: Vec<i32> = pasts.iter().map(|&past| past as i32).collect();
-            // Of each row every place, the last ones first.
-            let table: Vec<i32> = (0..rows * room)
-                .map(|index| (index / room * room + room - 1 - index % room) as i32)
+            // Each row uses its slots in reverse order.
+            let table: Vec<i32> = (0..rows)
+                .flat_map(|row| (row * max_length..(row + 1) * max_length).rev())
+                .map(|slot| slot as i32)
                 .collect();
-            let histories = Histories { places: &table, room, past: &past };
+            let cache_indirection = CacheIndirection { slots: &table, max_length, past: &past };
             let queries = numbers(rows * hidden, seed);
-            let mut caches = [1, 2].map(|salt| numbers(places * hidden, seed ^ salt));
+            let mut caches = [1, 2].map(|salt| numbers(slots * hidden, seed ^ salt));
             for (cache, salt) in caches.iter_mut().zip([3, 4]) {
-                append(&numbers(rows * hidden, seed ^ salt), &histories, [size, 1], cache);
+                append(&numbers(rows * hidden, seed ^ salt), &cache_indirection, [size, 1], cache);
             }
             let attention = CachedAttention {
                 queries: &queries,
@@ -512,35 +511,35 @@ mod tests {
                 prompt: [&[]; 2],
                 keys: &caches[0],
                 values: &caches[1],
-                places,
+                slots,
                 rows,
                 streams: 1,
                 heads,
                 kv_heads: heads,
                 size,
-                histories,
+                cache_indirection,
                 bias: None,
                 scale: 0.5,
                 softcap: None,
                 window,
-                elsewhere: None,
+                cross_attended: None,
             };
             let mut together = vec![f32::NAN; rows * hidden];
             attention.attend(&SingleThread, &mut together).unwrap();
             for (row, &past) in pasts.iter().enumerate() {
                 for head in 0..heads {
-                    let of_head = |cache: &[f32]| -> Vec<f32> {
-                        let cache = &cache[head * places * size..][..places * size];
-                        histories.of(row).iter()
-                            .flat_map(|&place| cache[place as usize * size..][..size].to_vec())
+                    let tokens = |cache: &[f32]| -> Vec<f32> {
+                        let cache = &cache[head * slots * size..][..slots * size];
+                        cache_indirection.slots_of(row).iter()
+                            .flat_map(|&slot| cache[slot as usize * size..][..size].to_vec())
                             .collect()
                     };
                     let start = row * hidden + head * size;
                     let newest = numbers(rows * hidden, seed ^ 3);
-                    let keys = of_head(&caches[0]);
+                    let keys = tokens(&caches[0]);
                     prop_assert_eq!(&keys[past * size..], &newest[start..start + size]);
                     let query = &queries[start..start + size];
-                    let values = of_head(&caches[1]);
+                    let values = tokens(&caches[1]);
                     let first = (past + 1).saturating_sub(window) * size;
                     let seen = [&keys[first..], &values[first..]];
                     let zeros = vec![0.0; past + 1];
@@ -562,34 +561,35 @@ mod tests {
             let (here, heads, kv_heads) = (here.min(tokens - 1), 4, 2);
             let queries = numbers(heads * size, seed);
             let [keys, values] = [1, 2].map(|salt| numbers(kv_heads * tokens * size, seed ^ salt));
-            let attention = |places: std::ops::Range<usize>, elsewhere| {
-                let table: Vec<i32> = places.map(|place| place as i32).collect();
-                let past = [table.len() as i32 - 1];
+            let attention = |slots: std::ops::Range<usize>, cross_attended| {
+                let slots: Vec<i32> = slots.map(|slot| slot as i32).collect();
+                let max_length = slots.len();
+                let past = [max_length as i32 - 1];
                 let attention = CachedAttention {
                     queries: &queries,
                     new: [&[]; 2],
                     prompt: [&[]; 2],
                     keys: &keys,
                     values: &values,
-                    places: tokens,
+                    slots: tokens,
                     rows: 1,
                     streams: 1,
                     heads,
                     kv_heads,
                     size,
-                    histories: Histories { places: &table, room: table.len(), past: &past },
+                    cache_indirection: CacheIndirection { slots: &slots, max_length, past: &past },
                     bias: None,
                     scale: 0.25,
                     softcap: None,
                     window: usize::MAX,
-                    elsewhere,
+                    cross_attended,
                 };
                 let mut attended = vec![f32::NAN; heads * size];
                 let Ok(()) = attention.attend(&SingleThread, &mut attended);
                 attended
             };
-            let elsewhere = attention(here..tokens, None);
-            // What cross-attention gives of the same tokens.
+            let attended = attention(here..tokens, None);
+            // The sums that cross-attention gives for the same tokens.
             let sums: Vec<f32> = queries
                 .chunks(size)
                 .enumerate()
@@ -603,7 +603,8 @@ mod tests {
                     [max, scores.iter().map(|score| (score - max).exp()).sum()]
                 })
                 .collect();
-            let merged = attention(0..here, Some(Elsewhere { attended: &elsewhere, sums: &sums }));
+            let cross_attended = CrossAttended { attended: &attended, sums: &sums };
+            let merged = attention(0..here, Some(cross_attended));
             for (head, merged) in merged.chunks(size).enumerate() {
                 let first = kv_head(head, heads, kv_heads) * tokens * size;
                 let both = [&keys, &values].map(|all| &all[first..][..tokens * size]);
@@ -616,64 +617,65 @@ mod tests {
         }
 
         #[test]
-        fn streams_see_their_token_and_themselves_behind_a_prompt(
+        fn streams_see_the_prompt_their_token_and_themselves(
             pasts in prop::collection::vec(0_usize..9, 1..4),
             size in 1_usize..20,
             prompt in 0_usize..4,
             streams in 1_usize..4,
             seed: u32,
         ) {
-            let (rows, room) = (pasts.len(), 10);
-            let (queries, places) = (rows * streams, rows * room);
+            let (rows, max_length) = (pasts.len(), 10);
+            let (count, slots) = (rows * streams, rows * max_length);
             let past: Vec<i32> = pasts.iter().map(|&past| past as i32).collect();
-            let table: Vec<i32> = (0..places as i32).collect();
-            let histories = Histories { places: &table, room, past: &past };
-            let of = |count, salt| numbers(count * size, seed ^ salt);
-            let [of_queries, new_keys, new_values] = [1, 2, 3].map(|salt| of(queries, salt));
-            let mut caches = [4, 5].map(|salt| of(places, salt));
+            let table: Vec<i32> = (0..slots as i32).collect();
+            let cache_indirection = CacheIndirection { slots: &table, max_length, past: &past };
+            let matrix = |rows, salt| numbers(rows * size, seed ^ salt);
+            let [queries, new_keys, new_values] = [1, 2, 3].map(|salt| matrix(count, salt));
+            let mut caches = [4, 5].map(|salt| matrix(slots, salt));
             for (cache, new) in caches.iter_mut().zip([&new_keys, &new_values]) {
-                append(new, &histories, [size, streams], cache);
+                append(new, &cache_indirection, [size, streams], cache);
             }
-            let prompts = [6, 7].map(|salt| of(prompt, salt));
-            let bias = numbers(queries * (room + 1), seed ^ 8);
+            let prompts = [6, 7].map(|salt| matrix(prompt, salt));
+            let bias = numbers(count * (max_length + 1), seed ^ 8);
             let attention = CachedAttention {
-                queries: &of_queries,
+                queries: &queries,
                 new: [&new_keys, &new_values],
                 prompt: [&prompts[0], &prompts[1]],
                 keys: &caches[0],
                 values: &caches[1],
-                places,
+                slots,
                 rows,
                 streams,
                 heads: 1,
                 size,
                 kv_heads: 1,
-                histories,
-                bias: Some(Bias { values: &bias, length: room + 1, of_queries: true }),
+                cache_indirection,
+                bias: Some(Bias { values: &bias, length: max_length + 1, per_query: true }),
                 scale: 0.25,
                 softcap: None,
                 window: usize::MAX,
-                elsewhere: None,
+                cross_attended: None,
             };
-            let mut attended = vec![f32::NAN; queries * size];
+            let mut attended = vec![f32::NAN; count * size];
             attention.attend(&SingleThread, &mut attended).unwrap();
-            for query in 0..queries {
-                let (row, own) = (query / streams, query % streams > 0);
+            for index in 0..count {
+                let (row, own) = (index / streams, index % streams > 0);
                 let tokens = (pasts[row] + 1) * size;
-                let newest = (row * room + pasts[row]) * size..(row * room + pasts[row] + 1) * size;
-                let of_row = query * size..(query + 1) * size;
-                prop_assert_eq!(&caches[0][newest], &new_keys[row * streams * size..][..size]);
+                let first = row * max_length * size;
+                let newest = &caches[0][first..][pasts[row] * size..tokens];
+                let columns = index * size..(index + 1) * size;
+                prop_assert_eq!(newest, &new_keys[row * streams * size..][..size]);
                 let seen = |part: usize, new: &[f32]| {
-                    let own = if own { &new[of_row.clone()] } else { &[] };
-                    [&prompts[part], &caches[part][row * room * size..][..tokens], own].concat()
+                    let own = if own { &new[columns.clone()] } else { &[] };
+                    [&prompts[part], &caches[part][first..][..tokens], own].concat()
                 };
-                let bias = &bias[query * (room + 1)..][..room + 1];
+                let bias = &bias[index * (max_length + 1)..][..max_length + 1];
                 let zeros = vec![0.0; prompt];
-                let bias = [&zeros, &bias[..=pasts[row]], &bias[room..]].concat();
+                let bias = [&zeros, &bias[..=pasts[row]], &bias[max_length..]].concat();
                 let (keys, values) = (seen(0, &new_keys), seen(1, &new_values));
-                let queries = &of_queries[of_row.clone()];
-                let expected = exact(queries, [&keys, &values], &bias, 0.25, None);
-                for (found, exact) in attended[of_row].iter().zip(expected) {
+                let query = &queries[columns.clone()];
+                let expected = exact(query, [&keys, &values], &bias, 0.25, None);
+                for (found, exact) in attended[columns].iter().zip(expected) {
                     prop_assert!((f64::from(*found) - exact).abs() < 1e-4, "{} {}", found, exact);
                 }
             }

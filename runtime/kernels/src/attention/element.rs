@@ -1,35 +1,34 @@
-//! How keys and values are stored: as floats, or as integers of 8 bits with a scale for each
-//! position.
+//! How keys and values are stored: as floats, or as 8-bit integers with a scale for each position.
 
 use std::fmt::Debug;
 
-use super::padded_head_size;
+use super::padding::padded_head_size;
 use crate::dispatch;
 use crate::simd::ROUND;
 use crate::simd::lanes::{FloatElement, LANES, Lanes};
 
-/// A number of a stored key or value.
+/// Element type of stored keys and values.
 ///
-/// The keys of a head, or its values, are the scales of all positions, where they have scales, and
-/// then the numbers.
+/// The keys (or values) of a head are stored as the scales of all positions, if the type has
+/// scales, and then the numbers.
 pub trait StoredElement: Copy + Debug + Default + Send + Sync + 'static {
-    /// Elements that the scale of a position takes.
+    /// Elements of the scale of a position; 0 without scales.
     const SCALE: usize;
 
-    /// Widens sixteen numbers. Their scales are left to the caller.
+    /// Widens sixteen numbers. The caller applies the scales.
     fn load<L: Lanes>(from: &[Self; LANES]) -> L;
 
-    /// Stores the nearest numbers to those of a position, and its scale.
+    /// Stores the numbers of a position, rounded to the nearest, and its scale.
     ///
     /// # Panics
     ///
     /// When the slices have different lengths, or the scale is not of [`Self::SCALE`] elements.
     fn store(from: &[f32], to: &mut [Self], scale: &mut [Self]);
 
-    /// Multiplies the number of each position with its scale.
+    /// Multiplies one number of each position with the scale of the position.
     fn multiply(numbers: &mut [f32], scales: &[Self]);
 
-    /// Whether every key, or value, of a head is a finite number.
+    /// Whether all keys (or values) of a head are finite numbers.
     fn are_finite(stored: &[Self], positions: usize) -> bool;
 }
 
@@ -53,12 +52,12 @@ impl<E: FloatElement> StoredElement for E {
     }
 }
 
-/// The largest integer: its negative is the smallest.
+/// The largest integer. The smallest is its negative.
 const MAX: f32 = 127.0;
-/// Elements of a scale, which is a float32.
+/// Elements of a scale, whose type is float32.
 const SCALE: usize = size_of::<f32>();
 
-/// A scale's elements.
+/// The elements of a scale.
 fn to_elements(scale: f32) -> [i8; SCALE] {
     scale.to_ne_bytes().map(u8::cast_signed)
 }
@@ -68,8 +67,9 @@ fn to_scale(&[a, b, c, d]: &[i8; SCALE]) -> f32 {
     f32::from_ne_bytes([a as u8, b as u8, c as u8, d as u8])
 }
 
-/// Rounded between the largest number of a position and its negative. The scale of a position that
-/// is not finite is NaN. Where the largest is below 4e-37, all integers are 0.
+/// Integers from -127 to 127, which stand for the numbers of a position from the negative of its
+/// largest magnitude to the largest magnitude. If a number is not finite, the scale of the position
+/// is NaN. If the largest magnitude is below 4e-37, all integers are 0.
 impl StoredElement for i8 {
     const SCALE: usize = SCALE;
 
@@ -98,7 +98,7 @@ impl StoredElement for i8 {
 #[inline(always)]
 fn round_body(from: &[f32], to: &mut [i8]) -> f32 {
     assert_eq!(from.len(), to.len(), "slices of one length");
-    // Magnitudes are in the order of their bits.
+    // The bits of magnitudes have the order of the magnitudes.
     let largest = from.iter().map(|number| number.to_bits() & !(1 << 31)).max().unwrap_or(0);
     let largest = f32::from_bits(largest);
     if !largest.is_finite() {
@@ -113,12 +113,12 @@ fn round_body(from: &[f32], to: &mut [i8]) -> f32 {
 }
 
 dispatch! {
-    /// Rounds numbers to integers, and gives their scale.
+    /// Rounds numbers to integers and returns their scale.
     fn round(from: &[f32], to: &mut [i8]) -> f32 = round_body;
 }
 
-/// Packs the keys of a head, one row of `rows` every `stride`, into blocks of [`LANES`] positions;
-/// zeros behind the last.
+/// Packs the keys of a head into blocks of [`LANES`] positions. `rows` is `[positions, stride]`,
+/// and its first `size` columns are the head's. Further positions of `packed` become zeros.
 pub(super) fn pack_keys<E: StoredElement>(
     rows: &[f32],
     stride: usize,
@@ -138,8 +138,8 @@ pub(super) fn pack_keys<E: StoredElement>(
     }
 }
 
-/// Copies the values of a head, one row of `rows` every `stride`, to rows of
-/// [`padded_head_size`]; zeros in what that adds and behind the last.
+/// Packs the values of a head into rows of [`padded_head_size`]. `rows` is `[positions, stride]`,
+/// and its first `size` columns are the head's. Padding and further positions become zeros.
 pub(super) fn pack_values<E: StoredElement>(
     rows: &[f32],
     stride: usize,
@@ -155,13 +155,13 @@ pub(super) fn pack_values<E: StoredElement>(
     }
 }
 
-/// The scales of the keys or values of a head, and the rows of numbers.
+/// Splits the keys (or values) of a head into the scales and the rows of numbers.
 fn split_scales<E: StoredElement>(packed: &mut [E], row: usize) -> (&mut [E], &mut [E]) {
     let positions = packed.len() / (E::SCALE + row);
     packed.split_at_mut(positions * E::SCALE)
 }
 
-/// Stores the first numbers of `rows`, if there are as many; else zeros.
+/// Stores the first `to.len()` numbers of `rows`, or zeros if `rows` is shorter.
 fn store_row<E: StoredElement>(
     rows: Option<&[f32]>,
     to: &mut [E],
@@ -231,7 +231,7 @@ mod tests {
                 let error = (number - f32::from(integer) * scale).abs();
                 prop_assert!(error <= 0.5001 * scale, "{} and not {}", integer, number / scale);
             }
-            // The same bits on every processor.
+            // Plain Rust gives the same bits.
             let mut plain = vec![0; size];
             prop_assert_eq!(round_body(&row, &mut plain).to_bits(), scale.to_bits());
             prop_assert_eq!(plain, integers);

@@ -1,4 +1,4 @@
-//! Attention of some queries over the positions of one head.
+//! Attention of some queries of one head over packed keys and values.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::element::StoredElement;
-use super::padded_head_size;
+use super::padding::padded_head_size;
 use crate::simd::exp::exp;
 use crate::simd::lanes::{LANES, Lanes, Microkernel, dispatch_lanes};
 use crate::simd::prefetch::{L1, Prefetch};
@@ -14,46 +14,44 @@ use crate::simd::tanh::tanh;
 
 /// Queries of a tile, at most.
 pub(super) const MAX_ROWS: usize = 6;
-/// Blocks of keys that stay in the first-level cache for all queries.
+/// Blocks of keys that are multiplied with all queries while they are in the first-level cache.
 const BLOCKS: usize = 4;
-/// Values that stay in the first-level cache for all queries.
+/// Positions whose values are weighted for all queries while they are in the first-level cache.
 const POSITIONS: usize = 64;
 /// Rows of values that are prefetched ahead.
 const PREFETCH_DISTANCE: usize = 8;
 
-/// Queries of one head, and the keys and values they attend to.
+/// Queries of one head, and the keys and values that they attend to.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a, E> {
-    /// `[rows, stride]`, of which the first `size` columns are the head's.
+    /// Queries: `[rows, stride]`. The first `size` columns are the head's.
     pub(super) queries: &'a [f32],
     pub(super) rows: usize,
     pub(super) stride: usize,
     /// Size of the head.
     pub(super) size: usize,
-    /// The keys, of which the scores of one segment at a time are in memory.
+    /// Keys and values. The scores of one segment at a time are in memory.
     pub(super) segments: &'a [Segment<'a, E>],
-    /// Whether to prefetch keys and values, which are not in a cache.
+    /// Whether to prefetch keys and values, because they are not in a cache.
     pub(super) prefetch: bool,
-    /// What scores are multiplied with.
+    /// Scale of the scores.
     pub(super) scale: f32,
-    /// What scores approach and do not reach.
+    /// Soft cap of the scores.
     pub(super) softcap: Option<f32>,
 }
 
-/// Successive keys, and what each query sees of them.
+/// Keys and values of successive positions, and what each query sees of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a, E> {
-    /// Packed keys: of a [`StoredElement`] `[blocks, size, LANES]`, behind their scales.
+    /// Packed keys. For a [`StoredElement`], their scales, then `[blocks, size, LANES]`.
     pub(super) keys: &'a [E],
-    /// Packed values: of a [`StoredElement`] `[positions, padded head size]`, behind their scales.
+    /// Packed values. For a [`StoredElement`], their scales, then `[positions, padded head size]`.
     pub(super) values: &'a [E],
-    /// Scales of the keys, and of the columns of the values, where these are apart.
+    /// Scales of the keys and of the columns of the values, if `keys` and `values` do not hold
+    /// them.
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(
-            dead_code,
-            reason = "stored elements have theirs inside, and only x86-64 has others"
-        )
+        expect(dead_code, reason = "only the rounded kernel of x86-64 has separate scales")
     )]
     pub(super) scales: [&'a [f32]; 2],
     pub(super) view: View<'a>,
@@ -63,23 +61,23 @@ pub(super) struct Segment<'a, E> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub(super) mask: KeyMask<'a>,
-    /// What each query sees; everything where there are none.
+    /// What each query sees. If it is empty, every query sees all positions.
     pub(super) rows: &'a [SegmentRow],
-    /// What is added to the scores: those of a query begin at its [`SegmentRow::bias`].
+    /// Biases of the scores. Those of a query begin at its [`SegmentRow::bias`].
     pub(super) bias: Option<&'a [f32]>,
 }
 
 /// What a query sees of a segment.
 #[derive(Clone, Debug)]
 pub(super) struct SegmentRow {
-    /// The positions it sees, counted from the segment's first.
+    /// Positions that the query sees, counted from the first of the segment.
     pub(super) seen: Range<usize>,
-    /// Where the bias of the segment's first position lies.
+    /// Index of the bias of the segment's first position.
     pub(super) bias: usize,
 }
 
 impl<E> Segment<'_, E> {
-    /// Its positions.
+    /// Number of positions.
     pub(super) fn length(&self) -> usize {
         self.view.mask.length
     }
@@ -91,8 +89,8 @@ impl<E> Segment<'_, E> {
 }
 
 impl View<'_> {
-    /// Adds the bias to the scores of a query, and sets those of positions that it does not see to
-    /// minus infinity.
+    /// Adds the bias to the scores of a query, and sets the scores of positions that the query does
+    /// not see to minus infinity.
     #[inline(always)]
     fn apply(&self, row: usize, scores: &mut [f32]) {
         let Some(row) = self.rows.get(row) else {
@@ -104,35 +102,35 @@ impl View<'_> {
     }
 }
 
-/// The positions that may be attended to.
+/// Mask of the positions that may be attended to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyMask<'a> {
-    /// Positions up to the last visible one; those behind it are not read.
+    /// Positions up to the last visible one. The kernels do not read further ones.
     pub(super) length: usize,
-    /// 0 for a hidden position, if one before the last visible position is hidden.
+    /// 0 for each hidden position. `None` if all positions below `length` are visible.
     hidden: Option<&'a [i32]>,
 }
 
 impl<'a> KeyMask<'a> {
-    /// The mask of a document's tokens, 0 for padding. Where it hides everything, nothing is
-    /// hidden: every position has the same probability, as with the smallest finite number for a
-    /// masked score.
+    /// Mask of the tokens of a document, 0 for padding. If the mask hides all positions, all become
+    /// visible. Then every position has the same probability, as in transformers, which gives a
+    /// masked score the smallest finite number.
     pub(super) fn new(mask: &'a [i32]) -> Self {
-        match Self::or_nothing(mask) {
+        match Self::or_empty(mask) {
             Self { length: 0, .. } => Self { length: mask.len(), hidden: None },
             some => some,
         }
     }
 
-    /// The same, but where the mask hides everything, nothing is visible.
-    pub(super) fn or_nothing(mask: &'a [i32]) -> Self {
+    /// As [`new`](Self::new), but a mask of zeros has length 0.
+    pub(super) fn or_empty(mask: &'a [i32]) -> Self {
         let length = mask.iter().rposition(|&visible| visible != 0).map_or(0, |last| last + 1);
         let mask = &mask[..length];
         Self { length, hidden: mask.contains(&0).then_some(mask) }
     }
 
-    /// The mask of some of the positions, of which none is behind the last visible one.
-    pub(super) fn part(&self, positions: Range<usize>) -> Self {
+    /// Mask of a range of the positions, which must end at `length` or before.
+    pub(super) fn slice(&self, positions: Range<usize>) -> Self {
         let length = positions.len();
         let hidden = self.hidden.filter(|_| length > 0);
         Self { length, hidden: hidden.map(|mask| &mask[positions]) }
@@ -144,7 +142,7 @@ impl<'a> KeyMask<'a> {
         position < self.length && self.hidden.is_none_or(|mask| mask[position] != 0)
     }
 
-    /// That of a document without padding.
+    /// Mask that hides nothing.
     pub(super) fn all(length: usize) -> Self {
         Self { length, hidden: None }
     }
@@ -182,7 +180,7 @@ pub struct Scratch {
     /// Scores of a segment, then probabilities before normalization: `[rows, length rounded up to
     /// LANES]`.
     pub(super) probs: Vec<f32>,
-    /// That of each row.
+    /// Softmax of each row.
     pub(super) softmax: Vec<Softmax>,
     /// The result: `[rows, padded head size]`.
     pub(super) attended: Vec<f32>,
@@ -193,9 +191,9 @@ const fn is_wide<L: Lanes>() -> bool {
     L::ACCUMULATORS >= 4 * MAX_ROWS
 }
 
-/// Computes a tile of a number of rows and of as many of the `$left` vectors side by side as there
-/// are registers for. Gives how many there were, at least one. Tiles that are never reached are not
-/// compiled, which a constant block tells the compiler.
+/// Computes a tile of `$rows` rows and as many of the `$left` vectors side by side as there are
+/// registers for. Returns the number of vectors, at least one. The constant blocks keep tiles that
+/// are never reached from being compiled.
 macro_rules! compute {
     ($lanes:ident, $rows:expr, $left:expr, $tile:expr) => {
         match ($rows, $left) {
@@ -226,11 +224,11 @@ macro_rules! compute {
 
 /// How keys and values are stored, and multiplied with queries and probabilities.
 pub(super) trait KvElement: Copy + Debug {
-    /// Memory for the left factors, where they are stored in another way.
+    /// Memory for the left factors, if they are converted before the multiplication.
     type Factors;
 
-    /// Computes the scores of all queries of a head with all keys of a segment, one row every
-    /// [`stride`](Segment::stride).
+    /// Computes the scores of all queries of a head with all keys of a segment:
+    /// `[rows, stride]` with the [`stride`](Segment::stride) of the segment.
     fn scores<L: Lanes>(
         head: &Head<'_, Self>,
         segment: &Segment<'_, Self>,
@@ -239,7 +237,7 @@ pub(super) trait KvElement: Copy + Debug {
     );
 
     /// Turns the scores of a query, a multiple of [`LANES`] of them, into probabilities before
-    /// normalization, and gives what those before them are to be multiplied with.
+    /// normalization. Returns the factor for the probabilities of earlier segments.
     fn probabilities(
         softmax: &mut Softmax,
         scores: &mut [f32],
@@ -248,8 +246,8 @@ pub(super) trait KvElement: Copy + Debug {
     ) -> f32;
 
     /// Adds the values of a segment, weighted with the [probabilities](Self::probabilities) of all
-    /// queries, to the results, which are rows of [`padded_head_size`]. The probabilities are
-    /// scratch memory afterwards.
+    /// queries, to `attended`, rows of [`padded_head_size`]. Afterwards the content of `probs` is
+    /// unspecified.
     fn add_weighted<L: Lanes>(
         head: &Head<'_, Self>,
         segment: &Segment<'_, Self>,
@@ -261,17 +259,17 @@ pub(super) trait KvElement: Copy + Debug {
 
 /// Packed keys and values of successive positions.
 pub(super) trait PackedKv: Default {
-    /// How they are stored.
+    /// Element type of the keys and values.
     type Element: KvElement<Factors: Default>;
 
-    /// Packs the rows of a head up to the last visible one, `sizes` being the distance of two rows
-    /// and the size of the head.
+    /// Packs the rows of a head up to the last visible one. `sizes` are the distance between two
+    /// rows and the size of the head.
     fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]);
 
-    /// The packed keys and values from a position on, which is a multiple of [`LANES`].
+    /// The packed keys and values from position `first` on, a multiple of [`LANES`].
     fn segment<'a>(&'a self, first: usize, view: View<'a>) -> Segment<'a, Self::Element>;
 
-    /// Attends with all rows of a head; the results are `scratch.attended`.
+    /// Attends with all rows of a head. Writes the results to `scratch.attended`.
     fn attend(
         head: &Head<'_, Self::Element>,
         factors: &mut <Self::Element as KvElement>::Factors,
@@ -279,7 +277,7 @@ pub(super) trait PackedKv: Default {
     );
 }
 
-/// Attends with all rows of a head; the results are `scratch.attended`.
+/// Attends with all rows of a head. Writes the results to `scratch.attended`.
 #[inline(always)]
 pub(super) fn attend_body<L: Lanes, E: KvElement>(
     head: &Head<'_, E>,
@@ -410,7 +408,7 @@ impl<E: StoredElement> KvElement for E {
     }
 }
 
-/// Multiplies what each row has at some positions with the scales of these.
+/// Multiplies the columns `positions` of each row with the scales of these positions.
 #[inline(always)]
 fn scale_positions<E: StoredElement>(
     rows: &mut [f32],
@@ -432,14 +430,15 @@ pub(super) fn tiles(rows: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(tile).map(move |first| first..(first + tile).min(rows))
 }
 
-/// Scores of queries, from row `first` on, with blocks of keys, from `first_block` on.
+/// Microkernel that computes the scores of queries, from row `first` on, with blocks of keys, from
+/// `first_block` on.
 struct Scores<'a, E> {
     head: &'a Head<'a, E>,
-    /// The segment's.
+    /// Packed keys of the segment, without their scales.
     keys: &'a [E],
     first: usize,
     first_block: usize,
-    /// The scores of these queries with all keys: one row every `stride`.
+    /// Scores of these queries with all keys: `[rows, stride]`.
     scores: &'a mut [f32],
     stride: usize,
 }
@@ -496,18 +495,18 @@ pub(super) fn softmax(scores: &mut [f32]) -> Softmax {
     softmax
 }
 
-/// What is subtracted from scores of which `max` is the largest. Where nothing is visible yet, all
-/// of them are minus infinity.
+/// The number that is subtracted from scores whose largest is `max`. If no position is visible yet,
+/// `max` is minus infinity and the number is 0.
 #[inline(always)]
 pub(super) fn shift(max: f32) -> f32 {
     if max == f32::NEG_INFINITY { 0.0 } else { max }
 }
 
-/// The softmax of a row of scores, of which some come after others: an online softmax. (Milakov and
-/// Gimelshein 2018, "Online normalizer calculation for softmax".)
+/// Online softmax of a row of scores that arrive in several parts. (Milakov and Gimelshein 2018,
+/// "Online normalizer calculation for softmax".)
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Softmax {
-    /// The largest score yet.
+    /// Largest score so far.
     pub(super) max: f32,
     /// Sum of the probabilities before normalization.
     pub(super) sum: f32,
@@ -521,7 +520,7 @@ impl Default for Softmax {
 
 impl Softmax {
     /// Turns the next scores, a multiple of [`LANES`] of them, into probabilities before
-    /// normalization, and gives what those before them are to be multiplied with.
+    /// normalization. Returns the factor for the probabilities before them.
     #[inline(always)]
     fn add(&mut self, scores: &mut [f32]) -> f32 {
         let (chunks, _) = scores.as_chunks_mut::<LANES>();
@@ -540,38 +539,39 @@ impl Softmax {
                 *sum += *prob;
             }
         }
-        self.join(max, sums.iter().sum::<f32>())
+        self.merge(max, sums.iter().sum::<f32>())
     }
 
-    /// Adds scores of which the largest, or the largest yet, is `max`, and `sum` the sum of their
-    /// probabilities. Gives what the probabilities before them are to be multiplied with.
+    /// Adds further scores. `max` is the largest score so far, theirs included, and `sum` is the
+    /// sum of their probabilities. Returns the factor for the probabilities before them.
     #[inline(always)]
-    pub(super) fn join(&mut self, max: f32, sum: f32) -> f32 {
+    pub(super) fn merge(&mut self, max: f32, sum: f32) -> f32 {
         let factor = exp(self.max - shift(max));
         self.max = max;
         self.sum = self.sum * factor + sum;
         factor
     }
 
-    /// What the probabilities are to be multiplied with at last; 0 where nothing was visible.
+    /// The factor that normalizes the probabilities; 0 if no position was visible.
     #[inline(always)]
     fn inv_sum(self) -> f32 {
         if self.sum == 0.0 { 0.0 } else { 1.0 / self.sum }
     }
 }
 
-/// Adds the values of some positions, weighted with each row's probabilities, to columns of the
-/// result.
+/// Microkernel that adds the values of some positions, weighted with the probabilities of each row,
+/// to columns of the result.
 struct WeightedSum<'a, E> {
-    /// One row every `stride`.
+    /// Probabilities: `[rows, stride]`.
     probs: &'a [f32],
     stride: usize,
-    /// The values, and what is to be added to: one row every `row`.
+    /// Values: `[positions, row]`.
     values: &'a [E],
+    /// Results: `[rows, row]`.
     attended: &'a mut [f32],
     row: usize,
     positions: Range<usize>,
-    /// As [`Head::prefetch`].
+    /// Whether to prefetch values.
     prefetch: bool,
 }
 
@@ -593,7 +593,8 @@ impl<E: StoredElement> Microkernel for WeightedSum<'_, E> {
             }
         }
         for position in positions {
-            // SAFETY: the values reach as far as just checked, and each row beyond the positions.
+            // SAFETY: the assertion above covers the values, and each row of probabilities is
+            // longer than `position`.
             unsafe {
                 let mut loaded = [L::splat(0.0); NR];
                 for (column, loaded) in loaded.iter_mut().enumerate() {
@@ -620,10 +621,10 @@ impl<E: StoredElement> Microkernel for WeightedSum<'_, E> {
     }
 }
 
-/// The type of stored keys and values.
+/// Element type of stored keys and values that there is a kernel for.
 pub trait StoredKv: StoredElement {
-    /// Attends with all rows of a head; the results are `scratch.attended`. Each row's result is
-    /// the same whatever rows are beside it.
+    /// Attends with all rows of a head. Writes the results to `scratch.attended`. The result of a
+    /// row does not depend on the other rows.
     fn attend(head: &Head<'_, Self>, scratch: &mut Scratch);
 }
 

@@ -1,33 +1,35 @@
-//! Which tokens a token sees.
+//! The tokens that a token attends to ("sees").
 
 use std::ops::Range;
 
 /// The tokens that each token of a document sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// All.
+    /// All tokens.
     Full,
-    /// Those near by.
+    /// The tokens within a distance.
     Window {
-        /// Positions before its own.
+        /// Positions before the token's own.
         before: usize,
-        /// Positions behind its own.
+        /// Positions after the token's own.
         after: usize,
     },
-    /// Those of its block.
+    /// The tokens of the same block.
     Blocks {
         /// Positions of a block, at least one.
         size: usize,
-        /// By how many positions the first block is shorter, fewer than it has.
+        /// Positions by which the first block is shorter than `size`, less than `size`.
         lead: usize,
     },
-    /// In a document long enough for it, those of its block, of the blocks beside it, and of the
-    /// first and the last block, which see everything themselves. (Zaheer et al. 2020, "Big Bird:
-    /// Transformers for Longer Sequences".)
+    /// In a long document, the tokens of the same block, of the two neighbouring blocks, and of the
+    /// first and the last block. The tokens of the first and the last block see all tokens. In a
+    /// short document, every token sees all. (Zaheer et al. 2020, "Big Bird: Transformers for
+    /// Longer Sequences".)
     BigBird {
         /// Positions of a block, at least one.
         size: usize,
-        /// How many times more the first block counts, where not everything is seen.
+        /// Random blocks of the model. The first block counts this many times more for a token that
+        /// does not see all tokens.
         random_blocks: usize,
     },
 }
@@ -36,8 +38,9 @@ pub enum Pattern {
 pub(super) const RANGES: usize = 3;
 
 impl Pattern {
-    /// The positions that the token at `position` sees, in ranges that do not overlap. Both ends of
-    /// each grow from one token of a group ([`group_end`](Self::group_end)) to the next, or stay.
+    /// The positions that the token at `position` sees, in ranges that do not overlap. Within a
+    /// group of tokens ([`group_end`](Self::group_end)), the ends of each range never decrease from
+    /// one token to the next.
     pub(super) fn seen(self, position: usize, source: usize) -> [Range<usize>; RANGES] {
         let one = |range: Range<usize>| [range.start..range.end.min(source), 0..0, 0..0];
         match self {
@@ -58,8 +61,8 @@ impl Pattern {
         }
     }
 
-    /// What is added to the scores of the first range that the token at `position` sees.
-    pub(super) fn added_to_first(self, position: usize, source: usize) -> Option<f32> {
+    /// Bias of the scores of the first range that the token at `position` sees.
+    pub(super) fn first_range_bias(self, position: usize, source: usize) -> Option<f32> {
         match self {
             Self::BigBird { random_blocks, .. } if self.is_sparse(position, source) => {
                 Some((1.0 + random_blocks as f32).ln())
@@ -68,7 +71,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a token does not see everything, where the pattern is BigBird's.
+    /// Whether the pattern is [`BigBird`](Self::BigBird) and the token does not see all tokens.
     fn is_sparse(self, position: usize, source: usize) -> bool {
         let Self::BigBird { size, random_blocks } = self else {
             return false;
@@ -78,7 +81,7 @@ impl Pattern {
         source > longest_full && block > 0 && block < (source - 1) / size
     }
 
-    /// Where the tokens end that see the same blocks as the token at `position`.
+    /// End of the group of tokens that see the same blocks as the token at `position`.
     pub(super) fn group_end(self, position: usize) -> usize {
         match self {
             Self::Full | Self::Window { .. } => usize::MAX,
@@ -87,7 +90,7 @@ impl Pattern {
         }
     }
 
-    /// A range that holds all that these tokens see.
+    /// A range that holds every position that these tokens see.
     pub(super) fn seen_by(self, positions: &Range<usize>, source: usize) -> Range<usize> {
         match self {
             Self::Full | Self::BigBird { .. } => 0..source,

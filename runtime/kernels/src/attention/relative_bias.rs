@@ -1,18 +1,18 @@
-//! What is added to a score for how far the key is from the query.
+//! Bias of the scores by the distance between the key and the query.
 
-/// Values by distance, for each head.
+/// Biases of each head by distance.
 #[derive(Clone, Copy, Debug)]
 pub struct RelativeBias<'a> {
-    /// `[heads, 2 * distance + 1]`
+    /// `[heads, distances]`
     values: &'a [f32],
-    /// Values of a head.
+    /// Number of values of a head, which is odd.
     distances: usize,
 }
 
 impl<'a> RelativeBias<'a> {
-    /// The values of the distances `key - query` from `-distance` to `distance`, `[heads, 2 *
-    /// distance + 1]`: keys that are farther have the value of the farthest. None where `dims` are
-    /// not so.
+    /// Biases of the distances `key - query` from `-distance` to `distance`:
+    /// `[heads, 2 * distance + 1]`. Keys that are farther have the bias of the farthest distance.
+    /// `None` if `dims` is not the shape of such a tensor.
     pub fn new(dims: &[usize], values: &'a [f32], heads: usize) -> Option<Self> {
         match *dims {
             [count, distances]
@@ -26,23 +26,23 @@ impl<'a> RelativeBias<'a> {
         }
     }
 
-    /// The values of one head.
-    pub(super) fn of_head(self, head: usize) -> HeadBias<'a> {
+    /// The biases of one head.
+    pub(super) fn head(self, head: usize) -> HeadBias<'a> {
         HeadBias(&self.values[head * self.distances..][..self.distances])
     }
 }
 
-/// The values of one head, from the distance farthest before the query to the one farthest behind.
+/// Biases of one head, from the farthest distance before the query to the farthest after it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadBias<'a>(&'a [f32]);
 
 impl HeadBias<'_> {
-    /// Lays out the values of `count` distances from `first` on: a query's keys have theirs one
-    /// behind the other.
-    pub(super) fn lay_out(self, first: isize, count: usize, laid_out: &mut Vec<f32>) {
+    /// Writes the biases of `count` successive distances from `first` on to `biases`. The biases of
+    /// the keys of a query are then a slice of it.
+    pub(super) fn expand(self, first: isize, count: usize, biases: &mut Vec<f32>) {
         let farthest = (self.0.len() / 2) as isize;
-        laid_out.clear();
-        laid_out.extend(
+        biases.clear();
+        biases.extend(
             (first..first + count as isize)
                 .map(|distance| self.0[(distance.clamp(-farthest, farthest) + farthest) as usize]),
         );

@@ -1,10 +1,10 @@
-//! Keys and values rounded to 16-bit integers, whose products x86-64's AVX-512 VNNI adds two at a
-//! time, twice as many as float32 in an instruction.
+//! Attention over keys and values rounded to 16-bit integers. An AVX-512 VNNI instruction of x86-64
+//! adds two products of such integers, so it computes twice as many products as in float32.
 //!
-//! Each query and each key has a scale of its own, and so has each column of the values. The
-//! probabilities of a query have a scale for each block of 64 positions, so a long tail of small
-//! ones counts. Integers are as large as sums of 32 bits allow: those of a head of 64 columns are
-//! within 2^-13 of the largest of their row. The sums themselves are exact. (Intel 64 and IA-32
+//! Each query, each key and each column of the values has its own scale. The probabilities of a
+//! query have a scale for each block of 64 positions, so a long tail of small probabilities counts.
+//! Integers are as large as 32-bit sums allow. For a head of 64 columns, the rounding error is at
+//! most 2^-13 of the largest number of the row. The sums themselves are exact. (Intel 64 and IA-32
 //! Architectures Software Developer's Manual, `VPDPWSSD`.)
 
 use std::arch::x86_64::*;
@@ -13,17 +13,17 @@ use super::kernel::{
     Head, KeyMask, KvElement, MAX_ROWS, PackedKv, Scratch, Segment, Softmax, View, attend_body,
     shift, tiles,
 };
-use super::{padded_head_size, padded_positions};
+use super::padding::{padded_head_size, padded_positions};
 use crate::cpu::features;
 use crate::simd::ROUND;
 use crate::simd::lanes::{Avx512, LANES, Lanes};
 use crate::simd::prefetch::{L1, Prefetch};
 
-/// The largest head whose factors have 12 bits.
+/// Size of the largest head whose queries and keys have at least 12 bits.
 const MAX_SIZE: usize = 512;
 
-/// Two integers that an instruction multiplies and adds at once: of a key or query two columns that
-/// lie side by side, of a column of values two positions.
+/// Two integers that one instruction multiplies and adds: two neighbouring columns of a query or
+/// key, or two positions of a column of values.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(4))]
 pub(super) struct Pair([i16; 2]);
@@ -32,39 +32,41 @@ pub(super) struct Pair([i16; 2]);
 const PAIRS: usize = 32;
 /// Bits of the integer of a probability.
 const PROB_BITS: f32 = 14.0;
-/// The largest integer of a probability, 2 to the power of [`PROB_BITS`].
+/// The largest integer of a probability: 2 to the power of [`PROB_BITS`].
 const MAX_PROB: f32 = 16384.0;
-/// The largest integer of a value: `2 * PAIRS` products fit 32 bits.
+/// The largest integer of a value. The sum of `2 * PAIRS` products fits 32 bits.
 const MAX_VALUE: f32 = 2047.0;
-/// Rows of queries, keys or values that are prefetched ahead: a head's lie far from each other.
+/// Prefetch distance in rows of queries, keys or values. The rows of a head are far apart in
+/// memory.
 const ROWS_AHEAD: usize = 8;
-/// Registers of sums side by side, at most.
+/// Registers of sums side by side in a tile, at most.
 const MAX_COLUMNS: usize = 4;
 
-/// The largest integer of a query or key of so many columns: as many products fit 32 bits.
+/// The largest integer of a query or key of `size` columns. The sum of `size` products fits 32
+/// bits.
 fn max_factor(size: usize) -> f32 {
     let largest = f64::from(i32::MAX) / size.next_multiple_of(2) as f64;
     largest.sqrt().floor().min(f64::from(i16::MAX)) as f32
 }
 
-/// Whether the processor has the instructions.
+/// Whether the processor has AVX-512 VNNI.
 fn is_available() -> bool {
     features().avx512_vnni
 }
 
-/// Whether attention with heads of this size can be rounded here.
+/// Whether this processor can compute rounded attention with heads of this size.
 pub(super) fn can_attend(size: usize) -> bool {
     is_available() && size <= MAX_SIZE
 }
 
-/// The proof that the processor has the instructions: the only way to make one checks.
+/// Proof that the processor has AVX-512 VNNI: its only constructor checks.
 #[derive(Clone, Copy, Debug)]
 struct Vnni(());
 
 impl Default for Vnni {
     /// # Panics
     ///
-    /// When the processor does not have the instructions.
+    /// When the processor lacks AVX-512 VNNI.
     fn default() -> Self {
         assert!(is_available(), "a processor with AVX-512 VNNI");
         Self(())
@@ -75,13 +77,13 @@ impl Default for Vnni {
 #[derive(Debug, Default)]
 pub(super) struct Rounded {
     _vnni: Vnni,
-    /// `[rows, pairs of columns]`
+    /// Rounded queries: `[rows, pairs of columns]`.
     queries: Vec<Pair>,
-    /// Of each query.
-    scales: Vec<f32>,
-    /// `[rows, pairs of positions]`
+    /// Scale of each query: `[rows]`.
+    query_scales: Vec<f32>,
+    /// Rounded probabilities: `[rows, pairs of positions]`.
     probs: Vec<Pair>,
-    /// `[rows, blocks of PAIRS]`: a power of 2 for the probabilities of each block.
+    /// Scale of the probabilities of each block, a power of 2: `[rows, blocks of PAIRS]`.
     prob_scales: Vec<f32>,
 }
 
@@ -98,18 +100,18 @@ impl KvElement for Pair {
         let stride = segment.stride();
         let pairs = head.size.div_ceil(2);
         let [key_scales, _] = segment.scales;
-        let Rounded { queries, scales, .. } = rounded;
+        let Rounded { queries, query_scales, .. } = rounded;
         queries.resize(head.rows * pairs, Self::default());
-        scales.clear();
+        query_scales.clear();
         for (row, queries) in queries.chunks_exact_mut(pairs).enumerate() {
             L1::fetch_all(
                 head.queries.as_ptr().wrapping_add((row + ROWS_AHEAD) * head.stride),
                 head.size,
             );
             let row = &head.queries[row * head.stride..][..head.size];
-            // SAFETY: `rounded` has the proof.
+            // SAFETY: `rounded` proves that the processor has AVX-512 VNNI.
             let scale = unsafe { round_row(row, queries) };
-            scales.push(scale * head.scale);
+            query_scales.push(scale * head.scale);
         }
         let (mut block, blocks) = (0, stride / LANES);
         while block < blocks {
@@ -117,14 +119,14 @@ impl KvElement for Pair {
             for rows in tiles(head.rows) {
                 let tile = Scores {
                     queries: &queries[rows.start * pairs..rows.end * pairs],
-                    query_scales: &scales[rows.clone()],
+                    query_scales: &query_scales[rows.clone()],
                     keys: &segment.keys[block * pairs * LANES..][..columns * pairs * LANES],
                     key_scales: &key_scales[block * LANES..][..columns * LANES],
                     pairs,
                     scores: &mut probs[rows.start * stride + block * LANES..],
                     stride,
                 };
-                // SAFETY: `rounded` has the proof.
+                // SAFETY: `rounded` proves that the processor has AVX-512 VNNI.
                 unsafe { tile.compute(rows.len(), columns) };
             }
             block += columns;
@@ -149,7 +151,7 @@ impl KvElement for Pair {
         }
         let probs = &mut probs[query * pairs..][..pairs];
         let scales = &mut prob_scales[query * blocks..][..blocks];
-        // SAFETY: `rounded` has the proof.
+        // SAFETY: `rounded` proves that the processor has AVX-512 VNNI.
         unsafe { exponentials(softmax, scores, probs, scales) }
     }
 
@@ -163,8 +165,8 @@ impl KvElement for Pair {
     ) {
         let [_, value_scales] = segment.scales;
         let row = padded_head_size(head.size);
-        let pairs_of_row = segment.stride() / 2;
-        let blocks_of_row = pairs_of_row.div_ceil(PAIRS);
+        let pairs_per_row = segment.stride() / 2;
+        let blocks_per_row = pairs_per_row.div_ceil(PAIRS);
         let pairs = segment.length().div_ceil(2);
         for first in (0..pairs).step_by(PAIRS) {
             let count = PAIRS.min(pairs - first);
@@ -173,18 +175,18 @@ impl KvElement for Pair {
                 while column < row / LANES {
                     let columns = columns_of_tile(row / LANES - column);
                     let tile = WeightedSum {
-                        probs: &rounded.probs[rows.start * pairs_of_row + first..],
-                        pairs_of_row,
+                        probs: &rounded.probs[rows.start * pairs_per_row + first..],
+                        pairs_per_row,
                         prob_scales: &rounded.prob_scales
-                            [rows.start * blocks_of_row + first / PAIRS..],
-                        blocks_of_row,
+                            [rows.start * blocks_per_row + first / PAIRS..],
+                        blocks_per_row,
                         values: &segment.values[first * row + column * LANES..],
                         value_scales: &value_scales[column * LANES..][..columns * LANES],
                         pairs: count,
                         attended: &mut attended[rows.start * row + column * LANES..],
                         row,
                     };
-                    // SAFETY: `rounded` has the proof.
+                    // SAFETY: `rounded` proves that the processor has AVX-512 VNNI.
                     unsafe { tile.compute(rows.len(), columns) };
                     column += columns;
                 }
@@ -193,24 +195,24 @@ impl KvElement for Pair {
     }
 }
 
-/// The scale of integers up to `limit` for values of this magnitude at most, and its inverse. Where
-/// a value is not finite, so are none of the products.
+/// The scale of integers up to `limit` for values up to `magnitude`, and the inverse of the scale.
+/// If `magnitude` is not finite, the scale is NaN, and so are all products.
 #[inline(always)]
 fn scale(magnitude: f32, limit: f32) -> (f32, f32) {
     let inverse = limit / magnitude;
     match magnitude {
         _ if !magnitude.is_finite() => (f32::NAN, 0.0),
-        // Nothing but zeros, or numbers too small to matter.
+        // All values are zero or too small to represent.
         _ if !inverse.is_finite() => (0.0, 0.0),
         _ => (magnitude / limit, inverse),
     }
 }
 
-/// The first sixteen values, zeros where there are fewer.
+/// The first sixteen values, padded with zeros.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load(values: &[f32]) -> __m512 {
-    // SAFETY: sixteen values, or as many as the mask has.
+    // SAFETY: there are sixteen values, or the mask selects those that there are.
     unsafe {
         match values.len() {
             LANES.. => _mm512_loadu_ps(values.as_ptr()),
@@ -219,15 +221,15 @@ fn load(values: &[f32]) -> __m512 {
     }
 }
 
-/// The bits of magnitudes, which are in the order of their bits: NaN is the largest.
+/// The bits of the magnitudes. They have the order of the magnitudes, with NaN as the largest.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
 fn magnitudes(values: __m512) -> __m512i {
     _mm512_and_si512(_mm512_castps_si512(values), _mm512_set1_epi32(i32::MAX))
 }
 
-/// The integers nearest to `values` times `inverses`, in the lower 16 bits of each 32. The
-/// magnitudes of the products must be below 2^15.
+/// The integers nearest to `values * inverses`, in the lower 16 bits of each lane. The magnitudes
+/// of the products must be below 2^15.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn nearest(values: __m512, inverses: __m512) -> __m512i {
@@ -235,12 +237,12 @@ fn nearest(values: __m512, inverses: __m512) -> __m512i {
     _mm512_castps_si512(_mm512_add_ps(scaled, _mm512_set1_ps(ROUND)))
 }
 
-/// Rounds a query or a key to `pairs`, and gives its scale. Of an odd number of columns, the last
-/// pair has a zero.
+/// Rounds a query or a key to `pairs` and returns its scale. If the number of columns is odd, the
+/// last pair ends with a zero.
 ///
 /// # Panics
 ///
-/// When there are fewer pairs than columns ask for.
+/// When `pairs` is too short.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn round_row(row: &[f32], pairs: &mut [Pair]) -> f32 {
     let mut largest = _mm512_setzero_si512();
@@ -254,7 +256,7 @@ fn round_row(row: &[f32], pairs: &mut [Pair]) -> f32 {
     for (values, pairs) in row.chunks(LANES).zip(pairs.chunks_mut(LANES / 2)) {
         let integers = _mm512_cvtepi32_epi16(nearest(load(values), inverse));
         let to = pairs.as_mut_ptr();
-        // SAFETY: eight pairs, or as many as the mask has.
+        // SAFETY: there are eight pairs, or the mask selects those that there are.
         unsafe {
             match pairs.len() {
                 8.. => _mm256_storeu_si256(to.cast(), integers),
@@ -265,10 +267,10 @@ fn round_row(row: &[f32], pairs: &mut [Pair]) -> f32 {
     scale
 }
 
-/// Raises the bits of magnitudes, a multiple of [`LANES`] of them, to those of `row`, which may be
-/// shorter.
+/// Updates the bits of the largest magnitude of each column with the values of `row`. The length
+/// of `largest` is a multiple of [`LANES`], and `row` may be shorter.
 #[target_feature(enable = "avx512f,avx512dq")]
-fn raise(largest: &mut [u32], row: &[f32]) {
+fn update_largest(largest: &mut [u32], row: &[f32]) {
     for (largest, values) in largest.as_chunks_mut::<LANES>().0.iter_mut().zip(row.chunks(LANES)) {
         // SAFETY: an array of a register's size.
         unsafe {
@@ -279,8 +281,8 @@ fn raise(largest: &mut [u32], row: &[f32]) {
     }
 }
 
-/// Rounds the columns of two rows of values to pairs, whose number is a multiple of [`LANES`];
-/// zeros behind the rows.
+/// Rounds two rows of values to pairs, one for each column. The number of pairs is a multiple of
+/// [`LANES`]. Pairs beyond a row's end have zeros.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
 fn round_columns([first, second]: [&[f32]; 2], inverses: &[f32], pairs: &mut [Pair]) {
     let columns = pairs.as_chunks_mut::<LANES>().0.iter_mut().zip(inverses.chunks_exact(LANES));
@@ -297,7 +299,7 @@ fn round_columns([first, second]: [&[f32]; 2], inverses: &[f32], pairs: &mut [Pa
     }
 }
 
-/// Registers side by side of the next tile, where so many are left.
+/// Registers side by side of the next tile, if `left` registers are left.
 fn columns_of_tile(left: usize) -> usize {
     match left {
         MAX_COLUMNS.. => MAX_COLUMNS,
@@ -306,17 +308,17 @@ fn columns_of_tile(left: usize) -> usize {
     }
 }
 
-/// Rounded keys and values of successive positions; zeros for those that nobody sees.
+/// Rounded keys and values of successive positions; zeros for hidden positions.
 #[derive(Debug, Default)]
 pub(super) struct RoundedKv {
     _vnni: Vnni,
-    /// `[blocks, pairs of columns, LANES]`
+    /// Keys: `[blocks, pairs of columns, LANES]`.
     keys: Vec<Pair>,
-    /// Of each key; 0 behind the last.
+    /// Scale of each key; 0 for padding.
     key_scales: Vec<f32>,
-    /// `[pairs of positions, padded head size]`
+    /// Values: `[pairs of positions, padded head size]`.
     values: Vec<Pair>,
-    /// Of each column, padding included.
+    /// Scale of each column of the values, padding included.
     value_scales: Vec<f32>,
     size: usize,
 }
@@ -325,7 +327,7 @@ impl PackedKv for RoundedKv {
     type Element = Pair;
 
     fn pack(&mut self, keys_and_values: [&[f32]; 2], mask: KeyMask<'_>, sizes: [usize; 2]) {
-        // SAFETY: `self` has the proof.
+        // SAFETY: `self` proves that the processor has AVX-512 VNNI.
         unsafe { self.pack_rows(keys_and_values, mask, sizes) }
     }
 
@@ -343,7 +345,7 @@ impl PackedKv for RoundedKv {
         fn attend(head: &Head<'_, Pair>, factors: &mut Rounded, scratch: &mut Scratch) {
             attend_body::<Avx512, Pair>(head, factors, scratch);
         }
-        // SAFETY: `factors` has the proof.
+        // SAFETY: `factors` proves that the processor has AVX-512 VNNI.
         unsafe { attend(head, factors, scratch) }
     }
 }
@@ -380,7 +382,7 @@ impl RoundedKv {
         let mut largest = vec![0; row];
         for position in (0..mask.length).filter(|&position| mask.is_visible(position)) {
             L1::fetch_all(values.as_ptr().wrapping_add((position + ROWS_AHEAD) * stride), size);
-            raise(&mut largest, &values[position * stride..][..size]);
+            update_largest(&mut largest, &values[position * stride..][..size]);
         }
         let mut inverses = vec![0.0; row];
         self.value_scales.clear();
@@ -403,19 +405,18 @@ impl RoundedKv {
     }
 }
 
-/// Coefficients of 2 to the power of x from -0.5 to 0.5, within 3e-6: that of the highest power
-/// first, down to that of x.
+/// Coefficients of a polynomial for `2^x` from -0.5 to 0.5, within 3e-6, from the highest power
+/// down to x.
 const POWERS_OF_2: [f32; 4] = [9.681_91e-3, 5.591_969e-2, 0.240_220_2, 0.693_121_5];
-/// The power of 2 of the least scale of a block, whose probabilities count as nothing.
-const LEAST_SCALE: f32 = -126.0;
-/// The least power of 2 of a probability in its block: its integer is 0.
-const LEAST_POWER: f32 = -32.0;
+/// Smallest exponent of a block's scale. The probabilities of such a block are negligible.
+const MIN_SCALE_EXPONENT: f32 = -126.0;
+/// Smallest exponent of a probability relative to its block's scale. Its integer is 0.
+const MIN_PROB_EXPONENT: f32 = -32.0;
 
-/// Turns scores, a multiple of [`LANES`] of them, into the integers of their probabilities before
-/// normalization, as [`Softmax::add`] turns them into floats. The largest of a block of [`PAIRS`]
-/// is more than half of [`MAX_PROB`], and `scales` gets the power of 2 that the block is to be
-/// multiplied with. The sum of the probabilities is that of the integers, so that the weights of
-/// all values have the sum 1.
+/// Turns scores, a multiple of [`LANES`] of them, into probabilities before normalization, as
+/// [`Softmax::add`] does, but rounded to integers. `scales` gets the scale of each block of
+/// [`PAIRS`], a power of 2 such that the largest integer of the block is more than half of
+/// [`MAX_PROB`]. The softmax sums the integers, so the weights of all values sum to 1.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn exponentials(
     softmax: &mut Softmax,
@@ -442,21 +443,23 @@ fn exponentials(
     let max = scales.iter().copied().fold(softmax.max, f32::max);
     let shift = shift(max);
     let [highest, third, second, first] = POWERS_OF_2.map(|value| _mm512_set1_ps(value));
-    let [one, least, round] = [1.0, LEAST_POWER, ROUND].map(|value| _mm512_set1_ps(value));
+    let [one, min_power, round] =
+        [1.0, MIN_PROB_EXPONENT, ROUND].map(|value| _mm512_set1_ps(value));
     let mut sums = _mm512_setzero_ps();
     let blocks = scores.chunks(2 * PAIRS).zip(probs.chunks_mut(PAIRS));
     for ((scores, probs), scale) in blocks.zip(scales) {
-        // Computed as the powers below, so none of them is larger.
-        let of_block = ((*scale - shift) * std::f32::consts::LOG2_E).ceil().max(LEAST_SCALE);
-        let mut of_integers = _mm512_setzero_ps();
+        // The same operations as for `power` below, so that no power is larger.
+        let exponent = (*scale - shift) * std::f32::consts::LOG2_E;
+        let exponent = exponent.ceil().max(MIN_SCALE_EXPONENT);
+        let mut integer_sums = _mm512_setzero_ps();
         for (scores, probs) in
             scores.as_chunks().0.iter().zip(probs.as_chunks_mut::<{ LANES / 2 }>().0)
         {
             let power = _mm512_sub_ps(load(scores), _mm512_set1_ps(shift));
             let power = _mm512_mul_ps(power, _mm512_set1_ps(std::f32::consts::LOG2_E));
-            let power = _mm512_sub_ps(power, _mm512_set1_ps(of_block));
-            // Where the power is NaN, the result is NaN too: it is the second operand.
-            let power = _mm512_max_ps(least, power);
+            let power = _mm512_sub_ps(power, _mm512_set1_ps(exponent));
+            // If the power is NaN, so is the maximum, because the power is the second operand.
+            let power = _mm512_max_ps(min_power, power);
             let whole = _mm512_roundscale_ps::<_MM_FROUND_TO_NEAREST_INT>(power);
             let part = _mm512_sub_ps(power, whole);
             let series = _mm512_fmadd_ps(highest, part, third);
@@ -465,44 +468,45 @@ fn exponentials(
             let series = _mm512_fmadd_ps(series, part, one);
             let prob = _mm512_scalef_ps(series, _mm512_add_ps(whole, _mm512_set1_ps(PROB_BITS)));
             let rounded = _mm512_add_ps(prob, round);
-            of_integers = _mm512_add_ps(of_integers, _mm512_sub_ps(rounded, round));
+            integer_sums = _mm512_add_ps(integer_sums, _mm512_sub_ps(rounded, round));
             let integers = _mm512_cvtepi32_epi16(_mm512_castps_si512(rounded));
             // SAFETY: eight pairs of 16 bits are 256 bits.
             unsafe { _mm256_storeu_si256(probs.as_mut_ptr().cast(), integers) };
         }
-        *scale = f32::from_bits(((of_block as i32 + 127) as u32) << 23);
-        sums = _mm512_fmadd_ps(of_integers, _mm512_set1_ps(*scale), sums);
+        *scale = f32::from_bits(((exponent as i32 + 127) as u32) << 23);
+        sums = _mm512_fmadd_ps(integer_sums, _mm512_set1_ps(*scale), sums);
     }
-    softmax.join(max, _mm512_reduce_add_ps(sums) / MAX_PROB)
+    softmax.merge(max, _mm512_reduce_add_ps(sums) / MAX_PROB)
 }
 
-/// Calls the method of a tile that was compiled for its rows and columns.
-macro_rules! by_size {
+/// Calls the method `compute_sized` of a tile that is compiled for its rows and columns.
+macro_rules! dispatch_size {
     ($tile:ident, $rows:ident, $columns:ident; $($row:literal)*) => {
         match ($rows, $columns) {
             $(
-                // SAFETY: as the caller promises.
-                ($row, 1) => unsafe { $tile.of_size::<$row, 1>() },
-                // SAFETY: as the caller promises.
-                ($row, 2) => unsafe { $tile.of_size::<$row, 2>() },
-                // SAFETY: as the caller promises.
-                ($row, 4) => unsafe { $tile.of_size::<$row, 4>() },
+                // SAFETY: the caller promises AVX-512 VNNI.
+                ($row, 1) => unsafe { $tile.compute_sized::<$row, 1>() },
+                // SAFETY: the caller promises AVX-512 VNNI.
+                ($row, 2) => unsafe { $tile.compute_sized::<$row, 2>() },
+                // SAFETY: the caller promises AVX-512 VNNI.
+                ($row, 4) => unsafe { $tile.compute_sized::<$row, 4>() },
             )*
             other => panic!("a tile of {other:?} rows and columns"),
         }
     };
 }
 
-/// The scores of some queries with blocks of keys.
+/// Tile that computes the scores of some queries with blocks of keys.
 struct Scores<'a> {
-    /// `[rows, pairs]`, and the scale of each.
+    /// Queries, `[rows, pairs]`, and the scale of each.
     queries: &'a [Pair],
     query_scales: &'a [f32],
-    /// `[columns, pairs, LANES]`, and the scale of each key.
+    /// Keys, `[columns, pairs, LANES]`, and the scale of each.
     keys: &'a [Pair],
     key_scales: &'a [f32],
+    /// Pairs of columns of a head.
     pairs: usize,
-    /// One row every `stride`.
+    /// Scores: `[rows, stride]`.
     scores: &'a mut [f32],
     stride: usize,
 }
@@ -510,18 +514,18 @@ struct Scores<'a> {
 impl Scores<'_> {
     /// # Safety
     ///
-    /// The processor has the instructions.
+    /// The processor has AVX-512 VNNI.
     #[inline(always)]
     unsafe fn compute(self, rows: usize, columns: usize) {
         const { assert!(MAX_ROWS == 6) };
-        by_size!(self, rows, columns; 1 2 3 4 5 6);
+        dispatch_size!(self, rows, columns; 1 2 3 4 5 6);
     }
 
     /// # Safety
     ///
-    /// The processor has the instructions.
+    /// The processor has AVX-512 VNNI.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    unsafe fn of_size<const MR: usize, const NR: usize>(self) {
+    unsafe fn compute_sized<const MR: usize, const NR: usize>(self) {
         let Self { pairs, stride, .. } = self;
         assert!(
             self.queries.len() == MR * pairs
@@ -566,20 +570,21 @@ impl Scores<'_> {
     }
 }
 
-/// Adds the values of some positions, weighted with each row's probabilities, to columns of the
-/// result.
+/// Tile that adds the values of some positions, weighted with the probabilities of each row, to
+/// columns of the result.
 struct WeightedSum<'a> {
-    /// One row every `pairs_of_row`, and one scale every `blocks_of_row`.
+    /// Probabilities: `[rows, pairs_per_row]`.
     probs: &'a [Pair],
-    pairs_of_row: usize,
+    pairs_per_row: usize,
+    /// Scales of the probabilities: `[rows, blocks_per_row]`.
     prob_scales: &'a [f32],
-    blocks_of_row: usize,
-    /// One pair of positions every `row`, and the scale of each column.
+    blocks_per_row: usize,
+    /// Values, `[pairs, row]`, and the scale of each column.
     values: &'a [Pair],
     value_scales: &'a [f32],
     /// Pairs of positions, [`PAIRS`] at most.
     pairs: usize,
-    /// One row every `row`.
+    /// Results: `[rows, row]`.
     attended: &'a mut [f32],
     row: usize,
 }
@@ -587,22 +592,22 @@ struct WeightedSum<'a> {
 impl WeightedSum<'_> {
     /// # Safety
     ///
-    /// The processor has the instructions.
+    /// The processor has AVX-512 VNNI.
     #[inline(always)]
     unsafe fn compute(self, rows: usize, columns: usize) {
-        by_size!(self, rows, columns; 1 2 3 4 5 6);
+        dispatch_size!(self, rows, columns; 1 2 3 4 5 6);
     }
 
     /// # Safety
     ///
-    /// The processor has the instructions.
+    /// The processor has AVX-512 VNNI.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    unsafe fn of_size<const MR: usize, const NR: usize>(self) {
-        let Self { pairs_of_row, pairs, row, .. } = self;
+    unsafe fn compute_sized<const MR: usize, const NR: usize>(self) {
+        let Self { pairs_per_row, pairs, row, .. } = self;
         assert!(
             (1..=PAIRS).contains(&pairs)
-                && self.probs.len() >= (MR - 1) * pairs_of_row + pairs
-                && self.prob_scales.len() > (MR - 1) * self.blocks_of_row
+                && self.probs.len() >= (MR - 1) * pairs_per_row + pairs
+                && self.prob_scales.len() > (MR - 1) * self.blocks_per_row
                 && self.values.len() >= (pairs - 1) * row + NR * LANES
                 && self.value_scales.len() == NR * LANES
                 && self.attended.len() >= (MR - 1) * row + NR * LANES,
@@ -612,25 +617,25 @@ impl WeightedSum<'_> {
         for pair in 0..pairs {
             let mut values = [_mm512_setzero_si512(); NR];
             for (column, values) in values.iter_mut().enumerate() {
-                // SAFETY: the values reach as far as just checked.
+                // SAFETY: within the values, as just checked.
                 unsafe {
                     let at = self.values.as_ptr().add(pair * row + column * LANES);
                     *values = _mm512_loadu_si512(at.cast());
                 }
             }
             for (index, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the rows reach as far as just checked.
+                // SAFETY: within the rows of probabilities, as just checked.
                 let prob =
-                    unsafe { broadcast(self.probs.as_ptr().add(index * pairs_of_row + pair)) };
+                    unsafe { broadcast(self.probs.as_ptr().add(index * pairs_per_row + pair)) };
                 for (sum, values) in sums.iter_mut().zip(values) {
                     *sum = _mm512_dpwssd_epi32(*sum, prob, values);
                 }
             }
         }
         for (index, sums) in sums.iter().enumerate() {
-            let prob_scale = _mm512_set1_ps(self.prob_scales[index * self.blocks_of_row]);
+            let prob_scale = _mm512_set1_ps(self.prob_scales[index * self.blocks_per_row]);
             for (column, &sum) in sums.iter().enumerate() {
-                // SAFETY: the scales and the rows of the result reach as far as just checked.
+                // SAFETY: within the scales and the rows of the result, as just checked.
                 unsafe {
                     let scales = _mm512_loadu_ps(self.value_scales.as_ptr().add(column * LANES));
                     let to = self.attended.as_mut_ptr().add(index * row + column * LANES);
@@ -644,14 +649,14 @@ impl WeightedSum<'_> {
     }
 }
 
-/// A pair in all lanes.
+/// A register with the same pair in all lanes.
 ///
 /// # Safety
 ///
 /// The processor has AVX-512, and the pair can be read.
 #[inline(always)]
 unsafe fn broadcast(pair: *const Pair) -> __m512i {
-    // SAFETY: as the caller promises.
+    // SAFETY: the caller promises AVX-512 and a readable pair.
     unsafe { _mm512_set1_epi32(pair.cast::<i32>().read()) }
 }
 

@@ -1,8 +1,8 @@
 //! An encoder's attention: each document over itself.
 //!
 //! The scores of a few queries with a segment of keys are in memory at a time, and an online
-//! softmax joins the segments, as in FlashAttention (Dao et al. 2022). Which keys a query sees and
-//! what is added to its scores are computed for each segment.
+//! softmax merges the segments, as in FlashAttention (Dao et al. 2022). For each segment, the keys
+//! that each query sees and the biases of its scores are computed.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -13,87 +13,87 @@ use super::element::{pack_keys, pack_values};
 use super::kernel::{
     Head, KeyMask, KvElement, PackedKv, Scratch, Segment, SegmentRow, StoredKv, View,
 };
+use super::kv_head;
+use super::padding::{padded_head_size, padded_positions};
 pub use super::pattern::Pattern;
 use super::pattern::RANGES;
 pub use super::relative_bias::RelativeBias;
 #[cfg(target_arch = "x86_64")]
 use super::rounded;
 use super::self_attention_head::{HeadGlobals, SelfAttentionHead};
-use super::{kv_head, padded_head_size, padded_positions};
-use crate::parallel::{Columns, Disjoint, ThreadPool, share};
+use crate::parallel::{Columns, Disjoint, ThreadPool, parallel_for};
 use crate::simd::lanes::LANES;
 
-/// Queries that share a pass over the keys: whole tiles, whose scores stay in the second-level
-/// cache.
+/// Queries that share a pass over the keys. They fill whole tiles, and their scores stay in the
+/// second-level cache.
 const QUERIES: usize = 48;
 /// Keys whose scores are in memory at a time, at most.
 const KEYS: usize = 1024;
-/// Queries that share packed keys, at most: whole passes.
-const QUERIES_OF_PART: usize = 85 * QUERIES;
+/// Queries of a task, at most, which share packed keys and fill whole passes.
+const QUERIES_PER_TASK: usize = 85 * QUERIES;
 
 /// The self-attention of a batch of documents.
 #[derive(Clone, Copy, Debug)]
 pub struct SelfAttention<'a> {
-    /// `[batch * queries, heads * size]`
+    /// Queries: `[batch * queries, heads * size]`.
     pub queries: &'a [f32],
-    /// `[batch * source, kv_heads * size]`
+    /// Keys: `[batch * source, kv_heads * size]`.
     pub keys: &'a [f32],
-    /// `[batch * source, kv_heads * size]`
+    /// Values: `[batch * source, kv_heads * size]`.
     pub values: &'a [f32],
-    /// `[batch, source]`: 0 for tokens that nobody sees.
+    /// Mask of the tokens, 0 for hidden ones: `[batch, source]`.
     pub mask: &'a [i32],
-    /// Documents.
+    /// Number of documents.
     pub batch: usize,
-    /// Queries of a document: its positions, except where they see everything.
+    /// Queries of a document. They are its positions, unless the pattern is [`Pattern::Full`].
     pub queries_of_document: usize,
     /// Positions of a document, padding included.
     pub source: usize,
-    /// Heads.
+    /// Heads of the queries.
     pub heads: usize,
-    /// Heads of keys and values, each of which as many heads share.
+    /// Heads of the keys and values. `heads / kv_heads` heads of queries share one.
     pub kv_heads: usize,
     /// Size of a head.
     pub size: usize,
-    /// Which tokens each query sees.
+    /// The tokens that each query sees.
     pub pattern: Pattern,
-    /// Added to the scores, except in BigBird's pattern.
+    /// Bias of the scores; `None` for [`Pattern::BigBird`].
     pub bias: Option<RelativeBias<'a>>,
-    /// What all queries see besides.
+    /// Further keys and values, which all queries see.
     pub globals: Option<Globals<'a>>,
-    /// What scores are multiplied with.
+    /// Scale of the scores, usually `1 / sqrt(size)`.
     pub scale: f32,
-    /// What scores approach and do not reach.
+    /// Soft cap: scores become `softcap * tanh(score / softcap)`.
     pub softcap: Option<f32>,
-    /// Whether a processor with AMX may split factors into two bfloat16 each, whose products are
-    /// within 2^-16; otherwise everything is float32.
+    /// Whether a processor with AMX may split each factor into two bfloat16 numbers. Then products
+    /// are within 2^-16. Otherwise all arithmetic is float32.
     pub split: bool,
-    /// Whether a processor with AVX-512 VNNI may round factors to integers of 12 bits and more,
-    /// where they are not split: heads of 512 columns at most. Otherwise everything is float32.
+    /// Whether a processor with AVX-512 VNNI may round factors to integers of 12 bits or more, if
+    /// they are not split. Heads of more than 512 columns are always computed in float32.
     pub round: bool,
 }
 
-/// Keys and values that all queries of a document see besides its tokens.
+/// Global keys and values, which all queries of a document see in addition to its tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Globals<'a> {
-    /// `[batch * count, kv_heads * size]`
+    /// Keys: `[batch * count, kv_heads * size]`.
     pub keys: &'a [f32],
-    /// `[batch * count, kv_heads * size]`
+    /// Values: `[batch * count, kv_heads * size]`.
     pub values: &'a [f32],
-    /// `[batch, count]`: 0 for those that do not exist.
+    /// Mask, 0 for hidden positions: `[batch, count]`.
     pub mask: &'a [i32],
-    /// How many of each document.
+    /// Number of global positions of each document.
     pub count: usize,
-    /// Added to their scores.
+    /// Bias of the scores of global keys.
     pub bias: Option<GlobalBias<'a>>,
 }
 
-/// What is added to the scores of [`Globals`] that stand for blocks of tokens, by the number of
-/// blocks between them and the query.
+/// Bias of the scores of [`Globals`] that stand for blocks of tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct GlobalBias<'a> {
-    /// The values by distance in blocks.
+    /// Biases by distance in blocks.
     pub bias: RelativeBias<'a>,
-    /// `[batch, queries]`: the block of each query.
+    /// Block of each query: `[batch, queries]`.
     pub blocks: &'a [i32],
 }
 
@@ -111,16 +111,16 @@ impl SelfAttention<'_> {
             return Ok(());
         }
         let attended = Disjoint::new(attended);
-        let parts_of_head = queries.div_ceil(QUERIES_OF_PART);
+        let tasks_per_head = queries.div_ceil(QUERIES_PER_TASK);
         let multiplications = 2 * self.batch * queries * source * hidden;
-        share(pool, self.batch * heads * parts_of_head, 1, multiplications, |parts| {
-            for part in parts {
-                let (row, part) = (part / parts_of_head, part % parts_of_head);
+        parallel_for(pool, self.batch * heads * tasks_per_head, 1, multiplications, |range| {
+            for task in range {
+                let (row, index) = (task / tasks_per_head, task % tasks_per_head);
                 let (document, head) = (row / heads, row % heads);
-                let first = part * QUERIES_OF_PART;
-                let positions = first..(first + QUERIES_OF_PART).min(queries);
+                let first = index * QUERIES_PER_TASK;
+                let positions = first..(first + QUERIES_PER_TASK).min(queries);
                 let first = (document * queries + positions.start) * hidden + head * size;
-                // SAFETY: these columns of these rows are this part's alone.
+                // SAFETY: only this task writes these columns of these rows.
                 let mut to = unsafe { Columns::new(&attended, first, size, hidden) };
                 let put = |row: usize, result: &[f32]| to.row(row).copy_from_slice(&result[..size]);
                 let head = self.head([document, head], positions);
@@ -139,7 +139,7 @@ impl SelfAttention<'_> {
         })
     }
 
-    /// Some queries of a head.
+    /// The queries at some positions of a document, for one head.
     fn head(&self, [document, head]: [usize; 2], positions: Range<usize>) -> SelfAttentionHead<'_> {
         let source = self.source;
         let queries = self.queries_of_document;
@@ -162,20 +162,20 @@ impl SelfAttention<'_> {
             positions,
             source,
             mask: match self.globals {
-                Some(_) => KeyMask::or_nothing(mask),
+                Some(_) => KeyMask::or_empty(mask),
                 None => KeyMask::new(mask),
             },
             pattern: self.pattern,
-            bias: self.bias.map(|bias| bias.of_head(head)),
+            bias: self.bias.map(|bias| bias.head(head)),
             globals: self.globals.filter(|globals| globals.count > 0).map(|globals| {
                 let count = globals.count;
                 HeadGlobals {
                     keys: columns(globals.keys, count),
                     values: columns(globals.values, count),
-                    mask: KeyMask::or_nothing(&globals.mask[document * count..][..count]),
+                    mask: KeyMask::or_empty(&globals.mask[document * count..][..count]),
                     count,
                     bias: globals.bias.map(|bias| {
-                        (bias.bias.of_head(head), &bias.blocks[document * queries..][..queries])
+                        (bias.bias.head(head), &bias.blocks[document * queries..][..queries])
                     }),
                 }
             }),
@@ -186,9 +186,9 @@ impl SelfAttention<'_> {
 }
 
 thread_local! {
-    /// Scratch memory that each thread keeps.
+    /// Scratch memory of the float32 kernel.
     static FLOATS: RefCell<AttentionScratch<FloatKv>> = RefCell::default();
-    /// The same, for what is rounded.
+    /// Scratch memory of the rounded kernel.
     #[cfg(target_arch = "x86_64")]
     static ROUNDED: RefCell<AttentionScratch<rounded::RoundedKv>> = RefCell::default();
 }
@@ -234,34 +234,34 @@ struct AttentionScratch<P: PackedKv> {
     globals: P,
     /// The left factors of a segment.
     factors: <P::Element as KvElement>::Factors,
-    /// Biases by distance.
+    /// Biases of the tokens, by distance.
     bias: Vec<f32>,
-    /// Those of global keys.
+    /// Biases of the global keys, by distance.
     global_bias: Vec<f32>,
-    /// What is added to the scores of a first range.
-    added: Vec<f32>,
+    /// Biases of the first range that a query sees.
+    first_range_bias: Vec<f32>,
     /// The segments of a pass.
-    parts: Vec<Part>,
-    /// For each of these, what each query sees.
+    ranges: Vec<SegmentRange>,
+    /// What each query sees: `[segments, queries]`.
     rows: Vec<SegmentRow>,
     scratch: Scratch,
 }
 
-/// A segment of a pass.
-struct Part {
+/// The keys of a segment of a pass.
+struct SegmentRange {
     keys: Range<usize>,
-    kind: PartKind,
+    kind: SegmentKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum PartKind {
+enum SegmentKind {
     Tokens,
     /// Tokens that count more than once.
     Repeated,
     Globals,
 }
 
-/// Attends with all queries; `put` gets the number of each, from 0 on, and its result.
+/// Attends with all queries. `put` gets the index of each query, from 0 on, and its result.
 fn attend<P: PackedKv>(
     head: &SelfAttentionHead<'_>,
     scratch: &mut AttentionScratch<P>,
@@ -275,44 +275,46 @@ fn attend<P: PackedKv>(
         factors,
         bias,
         global_bias,
-        added,
-        parts,
+        first_range_bias,
+        ranges,
         rows,
         scratch,
     } = scratch;
-    // What all queries see, packed from a whole block of keys on.
+    // The keys that any query sees. The first packed key is the first of a block.
     let seen = pattern.seen_by(&positions, source);
     let first = seen.start / LANES * LANES;
     let end = seen.end.min(head.mask.length).max(first);
     let from_first = [head.keys, head.values].map(|rows| &rows[first * kv_stride..]);
-    tokens.pack(from_first, head.mask.part(first..end), [kv_stride, size]);
-    if let Some(of_head) = head.bias {
-        // The distance of the first key from the last query, and all that are larger.
+    tokens.pack(from_first, head.mask.slice(first..end), [kv_stride, size]);
+    if let Some(head_bias) = head.bias {
+        // The distances begin with that of the first key from the last query.
         let farthest = first as isize - (positions.end - 1) as isize;
-        of_head.lay_out(farthest, end - first + positions.len(), bias);
+        head_bias.expand(farthest, end - first + positions.len(), bias);
     }
-    if let Some(of_head) = &head.globals {
-        globals.pack([of_head.keys, of_head.values], of_head.mask, [kv_stride, size]);
-        if let Some((by_distance, _)) = of_head.bias {
-            let count = of_head.count;
-            by_distance.lay_out(-(count as isize), 2 * count + 2, global_bias);
+    if let Some(head_globals) = &head.globals {
+        let keys_and_values = [head_globals.keys, head_globals.values];
+        globals.pack(keys_and_values, head_globals.mask, [kv_stride, size]);
+        if let Some((head_bias, _)) = head_globals.bias {
+            let count = head_globals.count;
+            head_bias.expand(-(count as isize), 2 * count + 2, global_bias);
         }
     }
     let mut start = positions.start;
     while start < positions.end {
         let queries = start..(start + QUERIES).min(pattern.group_end(start)).min(positions.end);
-        parts.clear();
+        ranges.clear();
         rows.clear();
-        if let Some(score) = pattern.added_to_first(start, source) {
-            added.clear();
-            added.resize(KEYS, score);
+        let bias_of_first_range = pattern.first_range_bias(start, source);
+        if let Some(bias) = bias_of_first_range {
+            first_range_bias.clear();
+            first_range_bias.resize(KEYS, bias);
         }
-        let (of_first, of_last) =
-            (pattern.seen(queries.start, source), pattern.seen(queries.end - 1, source));
+        let [seen_by_first, seen_by_last] =
+            [queries.start, queries.end - 1].map(|query| pattern.seen(query, source));
         for range in 0..RANGES {
-            let keys = of_first[range].start / LANES * LANES..of_last[range].end.min(end);
-            let repeated = range == 0 && pattern.added_to_first(start, source).is_some();
-            let kind = if repeated { PartKind::Repeated } else { PartKind::Tokens };
+            let keys = seen_by_first[range].start / LANES * LANES..seen_by_last[range].end.min(end);
+            let repeated = range == 0 && bias_of_first_range.is_some();
+            let kind = if repeated { SegmentKind::Repeated } else { SegmentKind::Tokens };
             for keys in cut(keys) {
                 rows.extend(queries.clone().map(|query| {
                     let seen = &pattern.seen(query, source)[range];
@@ -321,43 +323,42 @@ fn attend<P: PackedKv>(
                     SegmentRow {
                         seen: within(seen.start)..within(seen.end),
                         bias: match kind {
-                            PartKind::Repeated => 0,
+                            SegmentKind::Repeated => 0,
                             _ => keys.start - first + (positions.end - 1 - query),
                         },
                     }
                 }));
-                parts.push(Part { keys, kind });
+                ranges.push(SegmentRange { keys, kind });
             }
         }
-        if let Some(of_head) = &head.globals {
-            for keys in cut(0..of_head.mask.length) {
+        if let Some(head_globals) = &head.globals {
+            for keys in cut(0..head_globals.mask.length) {
                 rows.extend(queries.clone().map(|query| {
-                    let bias = of_head.bias.map_or(0, |(_, blocks)| {
-                        let count = of_head.count as isize;
+                    let bias = head_globals.bias.map_or(0, |(_, blocks)| {
+                        let count = head_globals.count as isize;
                         let block = (blocks[query] as isize).clamp(-1, count);
                         (keys.start as isize + count - block) as usize
                     });
                     SegmentRow { seen: 0..keys.len(), bias }
                 }));
-                parts.push(Part { keys, kind: PartKind::Globals });
+                ranges.push(SegmentRange { keys, kind: SegmentKind::Globals });
             }
         }
-        let rows_of_parts = rows.chunks_exact(queries.len());
-        let segments: Vec<_> = parts
+        let segments: Vec<_> = ranges
             .iter()
-            .zip(rows_of_parts)
-            .map(|(Part { keys, kind }, rows)| match (kind, &head.globals) {
-                (PartKind::Globals, Some(of_head)) => {
-                    let bias = of_head.bias.map(|_| &global_bias[..]);
-                    let mask = of_head.mask.part(keys.clone());
+            .zip(rows.chunks_exact(queries.len()))
+            .map(|(SegmentRange { keys, kind }, rows)| match (kind, &head.globals) {
+                (SegmentKind::Globals, Some(head_globals)) => {
+                    let bias = head_globals.bias.map(|_| &global_bias[..]);
+                    let mask = head_globals.mask.slice(keys.clone());
                     globals.segment(keys.start, View { mask, rows, bias })
                 }
                 _ => {
                     let bias = match kind {
-                        PartKind::Repeated => Some(&added[..]),
+                        SegmentKind::Repeated => Some(&first_range_bias[..]),
                         _ => head.bias.map(|_| &bias[..]),
                     };
-                    let mask = head.mask.part(keys.clone());
+                    let mask = head.mask.slice(keys.clone());
                     tokens.segment(keys.start - first, View { mask, rows, bias })
                 }
             })
@@ -382,8 +383,8 @@ fn attend<P: PackedKv>(
     }
 }
 
-/// Cuts keys, the first of which is a multiple of [`LANES`], into as few segments of [`KEYS`] at
-/// most as there can be, as even as blocks allow.
+/// Cuts keys into as few segments of at most [`KEYS`] keys as possible, of about the same length.
+/// The first key is a multiple of [`LANES`], and each segment is whole blocks of [`LANES`] keys.
 fn cut(keys: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let count = keys.len().div_ceil(KEYS);
     let step = keys.len().div_ceil(count.max(1)).next_multiple_of(LANES).max(LANES);

@@ -1,4 +1,4 @@
-//! What an implementation of self-attention is given.
+//! The input of an implementation of self-attention.
 
 use std::ops::Range;
 
@@ -6,38 +6,38 @@ use super::kernel::KeyMask;
 use super::pattern::Pattern;
 use super::relative_bias::HeadBias;
 
-/// Some queries of one head of a document, and what they may see.
+/// Some queries of one head of a document, with the keys and values of the document.
 pub(super) struct SelfAttentionHead<'a> {
-    /// One row every `stride`, of which the first `size` columns are the head's.
+    /// Queries: `[rows, stride]`. The first `size` columns are the head's.
     pub(super) queries: &'a [f32],
     pub(super) stride: usize,
-    /// Keys and values, one row every `kv_stride`, likewise.
+    /// Keys and values: `[source, kv_stride]` each. The first `size` columns are the head's.
     pub(super) keys: &'a [f32],
     pub(super) values: &'a [f32],
     pub(super) kv_stride: usize,
     /// Size of the head.
     pub(super) size: usize,
-    /// Which of the document's queries they are.
+    /// Positions of the queries in the document.
     pub(super) positions: Range<usize>,
     /// Positions of the document.
     pub(super) source: usize,
     pub(super) mask: KeyMask<'a>,
     pub(super) pattern: Pattern,
-    /// Added to the scores.
+    /// Bias of the scores.
     pub(super) bias: Option<HeadBias<'a>>,
     pub(super) globals: Option<HeadGlobals<'a>>,
-    /// What scores are multiplied with.
+    /// Scale of the scores.
     pub(super) scale: f32,
-    /// What scores approach and do not reach.
+    /// Soft cap of the scores.
     pub(super) softcap: Option<f32>,
 }
 
-/// The keys and values that all queries of a head see besides.
+/// Further keys and values, which all queries of a head see.
 pub(super) struct HeadGlobals<'a> {
     pub(super) keys: &'a [f32],
     pub(super) values: &'a [f32],
     pub(super) mask: KeyMask<'a>,
     pub(super) count: usize,
-    /// The values by distance, and the block of each of the document's queries.
+    /// Biases by distance in blocks, and the block of each query of the document.
     pub(super) bias: Option<(HeadBias<'a>, &'a [i32])>,
 }

@@ -7,28 +7,29 @@ use half::f16;
 
 use crate::activation::Activation;
 use crate::cpu::features;
-use crate::linear::panels_per_part;
+use crate::linear;
 use crate::panels::PANEL;
 use crate::parallel::Columns;
 use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
 use crate::simd::prefetch::{L1, L2, NoPrefetch, Prefetch};
 
-/// Rows of a low tile, at most, whose sums stay in registers. It has one panel or, where there are
-/// registers for them, [`LOW_PANELS`].
+/// Rows of a low tile, at most. Its sums stay in registers.
 const LOW_ROWS: usize = 6;
+/// Panels of a low tile, if there are enough registers; otherwise it has one.
 const LOW_PANELS: usize = 4;
-/// Rows of a high tile, at most, where there are registers for [`HIGH_PANELS`].
+/// Rows of a high tile, at most, which only wide registers have room for.
 pub(super) const HIGH_ROWS: usize = 8;
+/// Panels of a high tile.
 const HIGH_PANELS: usize = 3;
 /// Panels of a product, at most.
 pub(super) const MAX_PANELS: usize = LOW_PANELS;
-/// Sums of a tile, at most, in panels.
+/// Sums of a tile, at most, in panels: rows times panels.
 pub(super) const MAX_SUMS: usize = HIGH_ROWS * MAX_PANELS;
-/// Inputs that weights are prefetched ahead.
+/// Prefetch distance of the weights, in inputs.
 const PREFETCH_DISTANCE: usize = 32;
 
-/// Panels that suit so many rows. Where there are no registers for the sums of several, many rows
-/// pass one at a time, which stays in a cache.
+/// Panels of a tile of this many rows. Without enough registers for the sums of several panels,
+/// many rows are multiplied with one panel, which stays in a cache.
 pub(super) fn panels_per_tile(rows: usize) -> usize {
     match rows {
         ..=LOW_ROWS => LOW_PANELS,
@@ -37,17 +38,18 @@ pub(super) fn panels_per_tile(rows: usize) -> usize {
     }
 }
 
-/// Panels of a task of a layer of so many rows and panels.
+/// Panels of a task of a layer with this many rows and panels.
 pub(super) fn panels_per_task(rows: usize, panels: usize) -> usize {
-    // Whole tiles: of small layers a single one, so that threads end at about the same time.
-    let usual = panels_per_part(panels);
+    // A task has whole tiles. In small layers it has one, so that threads end at about the same
+    // time.
+    let usual = linear::panels_per_task(panels);
     if rows > LOW_ROWS && !usual.is_multiple_of(HIGH_PANELS) { HIGH_PANELS } else { usual }
 }
 
-/// The type of a weight.
+/// Element type of float weights.
 pub trait Weight: FloatElement + PartialEq {
-    /// Multiplies with the best instructions that the processor has. `sums` is scratch memory;
-    /// `outputs` are the panels' columns, `[rows, panels * PANEL]` but for padding.
+    /// Multiplies with the best instruction set of the processor. `sums` is scratch memory.
+    /// `outputs` are the columns of the panels without padding, `[rows, panels * PANEL]` at most.
     fn multiply(product: &Product<'_, Self>, sums: &mut Sums, outputs: Columns<'_, f32>);
 }
 
@@ -63,19 +65,19 @@ impl Weight for f16 {
     }
 }
 
-/// The sums of a tile: those of row `row` and panel `panel` stand at `row * panels + panel`.
+/// The sums of a tile. Element `row * panels + panel` holds the sums of one row and one panel.
 pub(super) type Sums = [[f32; PANEL]; MAX_SUMS];
 
-/// `activation(x · weightsᵀ + bias)` of some panels.
+/// The product `activation(x · weightsᵀ + bias)` of some panels.
 pub struct Product<'a, W> {
-    /// `[rows, size_in]`
+    /// Input: `[rows, size_in]`.
     pub(super) x: &'a [f32],
     pub(super) size_in: usize,
-    /// `[panels, size_in]`
+    /// Packed weights: `[panels, size_in]`.
     pub(super) weights: &'a [[W; PANEL]],
-    /// One for each panel.
+    /// Bias of each panel.
     pub(super) biases: &'a [[f32; PANEL]],
-    /// Applied to every output.
+    /// Activation function of the outputs.
     pub(super) activation: Activation,
 }
 
@@ -110,7 +112,7 @@ fn multiply<L: Lanes, W: Weight>(
             && outputs.width().div_ceil(PANEL) == panels,
         "rows and panels as long as their inputs, and columns for all"
     );
-    // SAFETY: the lengths are those just checked.
+    // SAFETY: the assertion above checked the lengths.
     unsafe {
         match (features().prefetches_across_pages, rows > LOW_ROWS) {
             (false, _) => multiply_tiles::<L, W, L1>(product, rows, sums, outputs),
@@ -124,7 +126,7 @@ fn multiply<L: Lanes, W: Weight>(
 ///
 /// # Safety
 ///
-/// `x` has that many rows, and there are [`MAX_PANELS`] at most.
+/// `x` has `rows` rows, and there are [`MAX_PANELS`] panels at most.
 #[inline(always)]
 unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
@@ -138,14 +140,15 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
         let rows = start..(start + tile).min(rows);
         // SAFETY: the tile lies within the rows that the caller promises.
         unsafe {
-            // The first tile brings weights into the cache, where the others find them.
+            // The first tile brings the weights into the cache, where the others read them.
             if start == 0 {
                 multiply_tile::<L, W, F>(product, rows.clone(), sums);
             } else {
                 multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), sums);
             }
         }
-        // Two loops: in one, outputs without a function would wait for the constants of all.
+        // Two loops: in a single one, outputs without an activation function would wait for the
+        // constants of all functions.
         match product.activation {
             Activation::Identity => {
                 finish(sums, product.biases, Activation::Identity, rows, &mut outputs);
@@ -180,17 +183,17 @@ fn finish(
     }
 }
 
-/// Whether there are registers for the sums of several panels.
+/// Whether there are enough registers for the sums of several panels.
 const fn is_wide<L: Lanes>() -> bool {
     L::ACCUMULATORS >= LOW_ROWS * LOW_PANELS && L::ACCUMULATORS >= HIGH_ROWS * HIGH_PANELS
 }
 
-/// The sums of a tile.
+/// Computes the sums of a tile.
 ///
 /// # Safety
 ///
-/// `x` has those rows, [`LOW_ROWS`] at most or, where there are registers for them, [`HIGH_ROWS`],
-/// and there are [`MAX_PANELS`] at most.
+/// `x` has these rows. They are [`LOW_ROWS`] at most, or [`HIGH_ROWS`] with wide registers. There
+/// are [`MAX_PANELS`] panels at most.
 #[inline(always)]
 unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
@@ -213,8 +216,8 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
         }};
     }
     let panels = product.biases.len();
-    // Tiles that are never reached are not compiled, which a constant block tells the compiler.
-    // SAFETY: as the caller promises; the panels are those that there are.
+    // The constant blocks keep tiles that are never reached from being compiled.
+    // SAFETY: the caller promises the rows, and the product has the panels.
     unsafe {
         match panels {
             LOW_PANELS if const { is_wide::<L>() } && rows.len() <= LOW_ROWS => {
@@ -235,7 +238,7 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     }
 }
 
-/// Adds up the products of a tile.
+/// Microkernel that adds the products of a tile.
 struct Accumulate<'a, 'p, W, F> {
     product: &'a Product<'p, W>,
     first_row: usize,
@@ -247,8 +250,8 @@ struct Accumulate<'a, 'p, W, F> {
 impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
     /// # Safety
     ///
-    /// `x` has that many rows, there are that many panels of weights, and there is room for the
-    /// sums of all rows and panels of the product.
+    /// `x` has `MR` rows from `first_row` on, there are `NR` panels of weights from `first_panel`
+    /// on, and `sums` has space for all rows of the tile and all panels of the product.
     #[inline(always)]
     #[allow(
         clippy::needless_range_loop,
@@ -256,7 +259,7 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
     )]
     unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self) {
         let (panels, size_in) = (self.product.biases.len(), self.product.size_in);
-        // SAFETY: rows and panels are there, as the caller promises.
+        // SAFETY: the caller promises the rows and panels.
         unsafe {
             let x = self.product.x.as_ptr().add(self.first_row * size_in);
             let weights = self.product.weights.as_ptr().add(self.first_panel * size_in);
@@ -293,7 +296,7 @@ mod tests {
 
     const PANELS: usize = LOW_PANELS;
 
-    /// Rows, weights in panels, and the exact products.
+    /// Random rows, packed weights, and their exact products.
     #[allow(clippy::type_complexity, reason = "three lists")]
     fn example(count: usize, size_in: usize) -> (Vec<f32>, Vec<[f16; PANEL]>, Vec<[f64; PANEL]>) {
         let number = |index: usize| ((index * 7919 % 1009) as f32 - 504.0) / 256.0;
@@ -324,7 +327,7 @@ mod tests {
         Product { x, size_in, weights, biases, activation: Activation::Relu }
     }
 
-    /// What a multiplication gives for these rows and panels.
+    /// The outputs of a product.
     fn multiplied<W>(
         product: &Product<'_, W>,
         multiply: impl Fn(&Product<'_, W>, &mut Sums, Columns<'_, f32>),
@@ -332,14 +335,14 @@ mod tests {
         let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
         let mut outputs = vec![[f32::NAN; PANEL]; rows * panels];
         let y = Disjoint::new(outputs.as_flattened_mut());
-        // SAFETY: nobody else has a part of `y`.
+        // SAFETY: no other part of `y` is in use.
         let columns = unsafe { Columns::new(&y, 0, panels * PANEL, panels * PANEL) };
         multiply(product, &mut [[f32::NAN; PANEL]; MAX_SUMS], columns);
         outputs
     }
 
     #[test]
-    fn products_are_right_and_each_rows_own() {
+    fn products_agree_with_double_precision_and_row_by_row() {
         let bias: [f32; PANEL] = std::array::from_fn(|output| output as f32 - 3.5);
         let biases = [bias; PANELS];
         let few = (1..=9).map(|rows| (rows, 70));
@@ -360,8 +363,8 @@ mod tests {
                     }
                 }
                 let singles = &singles[..panels * size_in];
-                let of_singles = multiplied(&product(&x, size_in, singles, biases), multiply_f32);
-                assert_eq!(of_singles, all, "halves are exact in float32");
+                let in_float32 = multiplied(&product(&x, size_in, singles, biases), multiply_f32);
+                assert_eq!(in_float32, all, "halves are exact in float32");
                 for (row, together) in all.chunks_exact(panels).enumerate() {
                     let x = &x[row * size_in..][..size_in];
                     let alone = multiplied(&product(x, size_in, halves, biases), multiply_f16);
@@ -374,9 +377,9 @@ mod tests {
     #[test]
     fn plain_rust_finds_the_same_within_rounding() {
         let (x, weights, exact) = example(5, 77);
-        let mut of_all = product(&x, 77, &weights, &[[0.0; PANEL]; PANELS]);
-        of_all.activation = Activation::Identity;
-        let products = multiplied(&of_all, multiply::<Portable, f16>);
+        let mut product = product(&x, 77, &weights, &[[0.0; PANEL]; PANELS]);
+        product.activation = Activation::Identity;
+        let products = multiplied(&product, multiply::<Portable, f16>);
         for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
             assert!((f64::from(*product) - exact).abs() < 1e-3, "{product} and not {exact}");
         }

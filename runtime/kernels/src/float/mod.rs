@@ -1,9 +1,9 @@
-//! Weights in float32 and in float16, which halves the bytes that a step reads and loses next to
-//! nothing.
+//! Weights in float32 or float16. float16 halves the bytes that a step reads, with hardly any loss
+//! of quality.
 //!
 //! A panel holds, for each input in turn, the weights of its outputs side by side. float16 is
-//! widened in registers, and everything is computed in float32, each row in the same order whatever
-//! rows are beside it.
+//! widened in registers, and all arithmetic is float32. The order of the additions of a row does
+//! not depend on other rows.
 
 mod kernel;
 
@@ -18,16 +18,15 @@ use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{PANEL, panels};
 use crate::parallel::{Columns, Disjoint, ThreadPool};
 
-/// Rows that are multiplied with some panels before the next panels, at most. For more rows, the
-/// weights come from memory again.
+/// Rows of a pass, at most. Each pass reads the weights from memory again.
 const MC: usize = 512;
 
-/// Shape of the packed tensor of an `[size_out, size_in]` matrix.
+/// Shape of the packed tensor of a `[size_out, size_in]` matrix.
 pub const fn packed_shape(size_out: usize, size_in: usize) -> [usize; 3] {
     [panels(size_out), size_in, PANEL]
 }
 
-/// Weights of the shape [`packed_shape`], and no columns beside them.
+/// Format of float weights of the shape [`packed_shape`], without columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Float<W>(PhantomData<W>);
 
@@ -61,11 +60,11 @@ impl<W: Weight> WeightFormat for Float<W> {
 
     unsafe fn apply(layer: &Layer<'_, Self>, (): &(), panels: Range<usize>, y: &Disjoint<'_, f32>) {
         let size_in = layer.size_in;
-        // Once for all panels: to clear it for each is a fortieth of the instructions of a small
-        // model's step.
+        // One array for all panels: to clear it for each panel takes a fortieth of the instructions
+        // of a small model's step.
         let mut sums = [[0.0; PANEL]; MAX_SUMS];
         let step = panels_per_tile(layer.rows);
-        // Passes as even as they can be.
+        // The passes have about the same number of rows.
         let pass = layer.rows.div_ceil(layer.rows.div_ceil(MC)).next_multiple_of(HIGH_ROWS);
         for start in (0..layer.rows).step_by(pass) {
             let rows = pass.min(layer.rows - start);
@@ -89,7 +88,7 @@ impl<W: Weight> WeightFormat for Float<W> {
                     activation: layer.activation,
                 };
                 let at = start * layer.size_out + first * PANEL;
-                // SAFETY: the panels' columns, as the caller promises.
+                // SAFETY: the caller promises that no other thread writes these columns.
                 let outputs = unsafe { Columns::new(y, at, width, layer.size_out) };
                 W::multiply(&product, &mut sums, outputs);
             }

@@ -3,7 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{BLOCK, INTEGERS, MAX_INTEGER, MINIMA, Products, Tile};
+use super::layout::{BLOCK, INTEGERS, MAX_INTEGER, MINIMA};
+use super::tile::{Products, Tile};
 use crate::cpu::features;
 use crate::panels::{GROUP, PANEL};
 
@@ -11,14 +12,14 @@ use crate::panels::{GROUP, PANEL};
 const PAIR: usize = GROUP * PANEL;
 /// Bytes of a register.
 const REGISTER: usize = 16;
-/// Registers of 32-bit numbers that the outputs of a panel fill.
+/// Registers of 32-bit numbers for the outputs of a panel.
 const QUARTERS: usize = 4;
 
 pub(super) fn neon(tile: &Tile<'_>, products: &mut Products) {
     // SAFETY: every AArch64 has NEON, and the caller checked the tile.
     unsafe {
         by_tile!(
-            tile_products::<Widened>(tile, products);
+            tile_products::<Widening>(tile, products);
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
         );
     }
@@ -29,30 +30,31 @@ pub(super) fn dot_product(tile: &Tile<'_>, products: &mut Products) {
     // SAFETY: the processor has the dot products, and the caller checked the tile.
     unsafe {
         by_tile!(
-            tile_products::<Dotted>(tile, products);
+            tile_products::<DotProd>(tile, products);
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
         );
     }
 }
 
-/// The sums of the products of a block's integers and a row's inputs, for a quarter of the outputs.
+/// Sums of the products of the integers of a block and the inputs of a row, for a quarter of the
+/// outputs.
 trait Dots: Copy {
-    /// No products.
+    /// Sums of zero.
     ///
     /// # Safety
     ///
     /// The processor has the instructions.
-    unsafe fn none() -> Self;
+    unsafe fn zero() -> Self;
 
-    /// Adds the products of a group: of the integers of four outputs, and of the four inputs in a
-    /// lane. The sums hold each group of a block once.
+    /// Adds the products of a group: the integers of four outputs times the four inputs in a lane.
+    /// Each group of a block is added once.
     ///
     /// # Safety
     ///
     /// The processor has the instructions.
     unsafe fn add<const LANE: i32>(self, integers: uint8x16_t, inputs: uint8x16_t) -> Self;
 
-    /// The sums.
+    /// The sum of each output.
     ///
     /// # Safety
     ///
@@ -60,14 +62,14 @@ trait Dots: Copy {
     unsafe fn sums(self) -> uint32x4_t;
 }
 
-/// Sums in 16 bits, where a product of each group of a block fits: `8 * 255 * 15 < 2^16`. An output
-/// has four sums side by side.
+/// Widening multiplications. They add one product of each group of a block in 16 bits, which fit:
+/// `8 * 255 * 15 < 2^16`. An output has four sums side by side.
 #[derive(Clone, Copy)]
-struct Widened([uint16x8_t; 2]);
+struct Widening([uint16x8_t; 2]);
 
-impl Dots for Widened {
+impl Dots for Widening {
     #[inline(always)]
-    unsafe fn none() -> Self {
+    unsafe fn zero() -> Self {
         // SAFETY: a register is set, with the instructions that the caller promises.
         Self([unsafe { vdupq_n_u16(0) }; 2])
     }
@@ -93,13 +95,13 @@ impl Dots for Widened {
     }
 }
 
-/// With the dot products of Armv8.2, the feature `dotprod`.
+/// The dot products of Armv8.2, feature `dotprod`.
 #[derive(Clone, Copy)]
-struct Dotted(uint32x4_t);
+struct DotProd(uint32x4_t);
 
-impl Dots for Dotted {
+impl Dots for DotProd {
     #[inline(always)]
-    unsafe fn none() -> Self {
+    unsafe fn zero() -> Self {
         // SAFETY: a register is set, with the instructions that the caller promises.
         Self(unsafe { vdupq_n_u32(0) })
     }
@@ -132,7 +134,7 @@ impl Dots for Dotted {
 
 /// # Safety
 ///
-/// The processor has the instructions of `D`, the tile is checked, and has `MR` rows and `NR`
+/// The processor has the instructions of `D`, and the tile is checked and has `MR` rows and `NR`
 /// panels.
 #[target_feature(enable = "neon")]
 unsafe fn tile_products<D: Dots, const MR: usize, const NR: usize>(
@@ -146,22 +148,22 @@ unsafe fn tile_products<D: Dots, const MR: usize, const NR: usize>(
     let mut acc = [[vdupq_n_f32(0.0); QUARTERS]; MR];
     for (index, block) in tile.weights.iter().enumerate() {
         let block = block.as_ptr();
-        // SAFETY: all reads stay within the block, and within the inputs of each row, of which
-        // there are `blocks` blocks.
+        // SAFETY: all reads are within the block and within the inputs of each row, which are
+        // `blocks` blocks.
         unsafe {
-            let mut of_rows = [[low; BLOCK / REGISTER]; MR];
-            for (row, of_row) in of_rows.iter_mut().enumerate() {
+            let mut row_inputs = [[low; BLOCK / REGISTER]; MR];
+            for (row, registers) in row_inputs.iter_mut().enumerate() {
                 let inputs = inputs.add((row * blocks + index) * BLOCK);
-                *of_row = [vld1q_u8(inputs), vld1q_u8(inputs.add(REGISTER))];
+                *registers = [vld1q_u8(inputs), vld1q_u8(inputs.add(REGISTER))];
             }
             for quarter in 0..QUARTERS {
-                let mut dots = [D::none(); MR];
+                let mut dots = [D::zero(); MR];
                 for half in 0..BLOCK / REGISTER {
                     // A register of inputs is two pairs of groups.
                     let bytes = block.add(INTEGERS + 2 * half * PAIR + quarter * REGISTER);
                     let (first, second) = (vld1q_u8(bytes), vld1q_u8(bytes.add(PAIR)));
-                    for (dots, of_row) in dots.iter_mut().zip(&of_rows) {
-                        let inputs = of_row[half];
+                    for (dots, registers) in dots.iter_mut().zip(&row_inputs) {
+                        let inputs = registers[half];
                         *dots = dots
                             .add::<0>(vandq_u8(first, low), inputs)
                             .add::<1>(vshrq_n_u8::<4>(first), inputs)

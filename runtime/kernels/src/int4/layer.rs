@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use super::{
-    BLOCK, BLOCK_BYTES, MAX_PANELS, MAX_ROWS, Products, Tile, blocks, multiply, packed_shape,
-    panels_per_tile,
-};
+use super::layout::{BLOCK, BLOCK_BYTES, blocks, packed_shape};
+use super::tile::{MAX_PANELS, MAX_ROWS, Products, Tile};
+use super::{multiply, panels_per_tile};
 use crate::activation::Activation;
 use crate::dispatch;
 use crate::int8::Instructions;
@@ -14,10 +13,11 @@ use crate::panels::{GROUP, PANEL};
 use crate::parallel::{Disjoint, ThreadPool};
 use crate::quantized_activations::{Layout, QuantizedActivations, RowScale};
 
-/// Bytes of activations that stay in the second-level cache while panels pass.
-const ROW_BYTES: usize = 128 << 10;
+/// Bytes of the activations of a pass, which stay in the second-level cache.
+const PASS_BYTES: usize = 128 << 10;
 
-/// uint8 weights of the shape [`packed_shape`]. Each output has one column: the sum of its weights.
+/// Format of int4 weights, a uint8 tensor of the shape [`packed_shape`]. Each output has one
+/// column: the sum of its weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Int4 {
     activation_bits: u32,
@@ -25,17 +25,17 @@ pub struct Int4 {
 }
 
 impl Int4 {
-    /// Weights that are multiplied with activations of so many bits, 1 to 8.
+    /// Weights that are multiplied with activations of 1 to 8 bits.
     pub fn new(activation_bits: u32) -> Self {
         Self { activation_bits, instructions: Instructions::detect() }
     }
 }
 
-/// Rounded activations, and the sum of each of their blocks.
+/// Rounded activations and the sum of each of their blocks.
 #[derive(Debug, Default)]
 pub struct BlockActivations {
     rounded: QuantizedActivations,
-    /// `[rows, blocks]`
+    /// Sums: `[rows, blocks]`.
     sums: Vec<f32>,
 }
 
@@ -74,7 +74,7 @@ impl WeightFormat for Int4 {
         let blocks = blocks(layer.size_in);
         let scales = rounded.scales();
         let packed = layer.packed.as_chunks::<BLOCK_BYTES>().0;
-        let rows_per_pass = (ROW_BYTES / (blocks * BLOCK)).max(1).next_multiple_of(MAX_ROWS);
+        let rows_per_pass = (PASS_BYTES / (blocks * BLOCK)).max(1).next_multiple_of(MAX_ROWS);
         let instructions = layer.format.instructions;
         let nr = panels_per_tile(instructions, layer.rows);
         let mut products: Products = Default::default();
@@ -82,7 +82,7 @@ impl WeightFormat for Int4 {
             let end = (start + rows_per_pass).min(layer.rows);
             let mut panel = panels.start;
             while panel < panels.end {
-                // Where fewer than a tile's panels are left, they are taken one by one.
+                // If fewer panels than those of a tile are left, tiles have one panel.
                 let left = panels.end - panel;
                 let count = if left < nr { 1 } else { nr };
                 let columns: [_; MAX_PANELS] = std::array::from_fn(|index| {
@@ -104,7 +104,7 @@ impl WeightFormat for Int4 {
                         let (row, index) = (first + index / count, index % count);
                         let start = row * layer.size_out + (panel + index) * PANEL;
                         let outputs = columns[index].count;
-                        // SAFETY: within the panel's columns, as the caller promises.
+                        // SAFETY: the caller promises that no other thread writes these columns.
                         let y = unsafe { y.part(start..start + outputs) };
                         y.copy_from_slice(&product[..outputs]);
                     }
@@ -115,12 +115,12 @@ impl WeightFormat for Int4 {
     }
 }
 
-/// What turns the products of a panel into outputs.
+/// Columns and bias of a panel, which turn its products into outputs.
 struct PanelColumns {
     sums: [f32; PANEL],
     bias: [f32; PANEL],
     activation: Activation,
-    /// Columns that are no padding.
+    /// Number of outputs without padding.
     count: usize,
 }
 
@@ -144,7 +144,7 @@ fn sum_blocks_body(inputs: &[[u8; BLOCK]], sums: &mut [f32]) {
 }
 
 dispatch! {
-    /// The sum of each block.
+    /// Sums the activations of each block.
     fn sum_blocks(inputs: &[[u8; BLOCK]], sums: &mut [f32]) = sum_blocks_body;
 }
 
@@ -162,6 +162,10 @@ fn finish_body(rows: &[RowScale], columns: &[PanelColumns], products: &mut [[f32
 }
 
 dispatch! {
-    /// Applies a row's scale and minimum, the bias and the activation function.
-    fn finish(rows: &[RowScale], columns: &[PanelColumns], products: &mut [[f32; PANEL]]) = finish_body;
+    /// Applies the scale and minimum of each row, the bias and the activation function.
+    fn finish(
+        rows: &[RowScale],
+        columns: &[PanelColumns],
+        products: &mut [[f32; PANEL]],
+    ) = finish_body;
 }

@@ -1,9 +1,9 @@
-//! The product in plain Rust, which the other kernels must equal, except for the number of
-//! roundings.
+//! The product in plain Rust. The other kernels must give the same products, apart from rounding.
 
 use half::f16;
 
-use super::{BLOCK, BLOCK_BYTES, INTEGERS, MAX_INTEGER, MINIMA, Products, Tile};
+use super::layout::{BLOCK, BLOCK_BYTES, INTEGERS, MAX_INTEGER, MINIMA};
+use super::tile::{Products, Tile};
 use crate::panels::{GROUP, PANEL};
 
 pub(super) fn multiply(tile: &Tile<'_>, products: &mut Products) {

@@ -3,9 +3,11 @@ use std::ops::Range;
 use half::f16;
 use proptest::prelude::*;
 
+use super::tile::{MAX_PRODUCTS, MAX_ROWS};
 use super::*;
+use crate::panels::PANEL;
 
-/// A panel of random blocks, random activations, and their sums.
+/// Panels of random blocks, random activations, and the sums of the activations.
 struct Example {
     weights: Vec<[u8; BLOCK_BYTES]>,
     activations: Vec<u8>,
@@ -46,8 +48,8 @@ impl Example {
         }
     }
 
-    /// The product of a row and an output of a panel, weight by weight, and the sum of its terms'
-    /// magnitudes.
+    /// The product of a row and an output of a panel, added weight by weight, and the sum of the
+    /// magnitudes of its terms.
     fn exact(&self, row: usize, panel: usize, output: usize) -> (f64, f64) {
         let blocks = self.blocks;
         let (mut sum, mut magnitude) = (0.0, 0.0);
@@ -69,7 +71,7 @@ impl Example {
 
 proptest! {
     #[test]
-    fn every_instruction_set_multiplies_and_rows_are_their_own(
+    fn every_instruction_set_agrees_with_double_precision_and_row_by_row(
         rows in 1..=MAX_ROWS,
         blocks in 1_usize..12,
         seed: u64,
@@ -94,7 +96,10 @@ proptest! {
                 for (output, &product) in products.iter().enumerate() {
                     let (exact, magnitude) = example.exact(row, panel, output);
                     let error = (f64::from(product) - exact).abs();
-                    prop_assert!(error <= 1e-5 * magnitude, "{instructions:?}: {product} and not {exact}");
+                    prop_assert!(
+                        error <= 1e-5 * magnitude,
+                        "{instructions:?}: {product} and not {exact}"
+                    );
                 }
             }
         }

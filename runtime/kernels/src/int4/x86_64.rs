@@ -2,12 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, BLOCK_BYTES, INTEGERS, MINIMA, Products, Tile};
+use super::layout::{BLOCK, BLOCK_BYTES, INTEGERS, MINIMA};
+use super::tile::{Products, Tile};
 use crate::cpu::features;
 use crate::panels::{GROUP, PANEL};
 use crate::simd::prefetch::{L1, NoPrefetch, Prefetch};
 
-/// Bytes that a panel is prefetched ahead.
+/// Distance in bytes at which a panel is prefetched.
 const PREFETCH_DISTANCE: usize = 1536;
 /// Bytes of integers of two groups of inputs.
 const PAIR: usize = GROUP * PANEL;
@@ -45,7 +46,7 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
 
 /// # Safety
 ///
-/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
@@ -60,13 +61,13 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
         let block = block.as_ptr();
         for half in 0..2 {
             let mut dots = [_mm256_setzero_si256(); MR];
-            // SAFETY: all reads stay within the block, and within the inputs of each row, of which
-            // there are `blocks` blocks; a prefetch may point anywhere.
+            // SAFETY: all reads are within the block and within the inputs of each row, which are
+            // `blocks` blocks. A prefetch may point anywhere.
             unsafe {
                 F::fetch(block.wrapping_add(PREFETCH_DISTANCE + half * 64));
                 F::fetch(block.wrapping_add(PREFETCH_DISTANCE + 128 + half * 64));
                 for two_pairs in 0..2 {
-                    // Eight products of 255 and 15 at most, in 16 bits: 8 * 255 * 15 < 2^15.
+                    // The sum of eight products of at most 255 * 15 fits 16 bits.
                     let mut narrow = [_mm256_setzero_si256(); MR];
                     for pair in [2 * two_pairs, 2 * two_pairs + 1] {
                         let bytes = block.add(INTEGERS + pair * PAIR + half * PAIR / 2);
@@ -76,15 +77,16 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
                         for (row, narrow) in narrow.iter_mut().enumerate() {
                             let offset = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
                             let inputs = inputs.add(offset).cast::<i32>();
-                            let of_low = _mm256_maddubs_epi16(
+                            let low_sums = _mm256_maddubs_epi16(
                                 _mm256_set1_epi32(inputs.read_unaligned()),
                                 low_half,
                             );
-                            let of_high = _mm256_maddubs_epi16(
+                            let high_sums = _mm256_maddubs_epi16(
                                 _mm256_set1_epi32(inputs.add(1).read_unaligned()),
                                 high_half,
                             );
-                            *narrow = _mm256_add_epi16(*narrow, _mm256_add_epi16(of_low, of_high));
+                            *narrow =
+                                _mm256_add_epi16(*narrow, _mm256_add_epi16(low_sums, high_sums));
                         }
                     }
                     for (dots, narrow) in dots.iter_mut().zip(narrow) {
@@ -115,7 +117,7 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
 
 /// # Safety
 ///
-/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
@@ -129,8 +131,8 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
         for panel in 0..NR {
             let block = tile.weights[panel * blocks + index].as_ptr();
             let mut dots = [_mm512_setzero_si512(); MR];
-            // SAFETY: all reads stay within the block, and within the inputs of each row, of which
-            // there are `blocks` blocks; a prefetch may point anywhere.
+            // SAFETY: all reads are within the block and within the inputs of each row, which are
+            // `blocks` blocks. A prefetch may point anywhere.
             unsafe {
                 for line in 0..BLOCK_BYTES / 64 {
                     F::fetch(block.wrapping_add(PREFETCH_DISTANCE + line * 64));

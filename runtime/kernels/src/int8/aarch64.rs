@@ -3,31 +3,31 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Sums, Tile};
+use super::tile::{Sums, Tile};
 use crate::cpu::features;
 use crate::panels::{GROUP, PANEL};
 
 pub(super) fn neon(tile: &Tile<'_>, sums: &mut Sums) {
     // SAFETY: every AArch64 has NEON, and the caller checked the tile.
-    unsafe { by_tile!(tile_sums::<Widened>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1) }
+    unsafe { by_tile!(tile_sums::<Widening>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1) }
 }
 
 pub(super) fn dot_product(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(features().dot_product);
     // SAFETY: the processor has the dot products, and the caller checked the tile.
-    unsafe { by_tile!(tile_sums::<Dotted>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1) }
+    unsafe { by_tile!(tile_sums::<DotProd>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1) }
 }
 
-/// How products of signed bytes are added.
-trait Products {
-    /// Adds the products of each four bytes to their sum. No weight is -128.
+/// Instructions that multiply and add signed bytes.
+trait MultiplyAdd {
+    /// Adds the products of every four bytes to a sum in `acc`. No weight is -128.
     ///
     /// # Safety
     ///
     /// The processor has the instructions.
     unsafe fn add(acc: int32x4_t, inputs: int8x16_t, weights: int8x16_t) -> int32x4_t;
 
-    /// Adds each four bytes to their sum.
+    /// Adds every four bytes to a sum in `acc`.
     ///
     /// # Safety
     ///
@@ -35,10 +35,10 @@ trait Products {
     unsafe fn add_weights(acc: int32x4_t, weights: int8x16_t) -> int32x4_t;
 }
 
-/// Two products at a time in 16 bits, where they fit: `2 * 128 * 127 < 2^15`.
-struct Widened;
+/// Widening multiplications. They add two products in 16 bits, which fit: `2 * 128 * 127 < 2^15`.
+struct Widening;
 
-impl Products for Widened {
+impl MultiplyAdd for Widening {
     #[inline(always)]
     unsafe fn add(acc: int32x4_t, inputs: int8x16_t, weights: int8x16_t) -> int32x4_t {
         // SAFETY: arithmetic on registers, with the instructions that the caller promises.
@@ -51,15 +51,15 @@ impl Products for Widened {
 
     #[inline(always)]
     unsafe fn add_weights(acc: int32x4_t, weights: int8x16_t) -> int32x4_t {
-        // SAFETY: as above.
+        // SAFETY: arithmetic on registers, with the instructions that the caller promises.
         unsafe { vpadalq_s16(acc, vpaddlq_s8(weights)) }
     }
 }
 
-/// With the dot products of Armv8.2, the feature `dotprod`.
-struct Dotted;
+/// The dot products of Armv8.2, feature `dotprod`.
+struct DotProd;
 
-impl Products for Dotted {
+impl MultiplyAdd for DotProd {
     #[inline(always)]
     unsafe fn add(mut acc: int32x4_t, inputs: int8x16_t, weights: int8x16_t) -> int32x4_t {
         // SAFETY: one instruction on registers, which the caller promises. (Its intrinsic is not
@@ -79,44 +79,44 @@ impl Products for Dotted {
 
     #[inline(always)]
     unsafe fn add_weights(acc: int32x4_t, weights: int8x16_t) -> int32x4_t {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises the instructions.
         unsafe { Self::add(acc, weights, vdupq_n_s8(1)) }
     }
 }
 
 /// # Safety
 ///
-/// The processor has the instructions of `P`, the tile is checked, and has `MR` rows and `NR`
+/// The processor has the instructions of `M`, and the tile is checked and has `MR` rows and `NR`
 /// panels.
 #[target_feature(enable = "neon")]
-unsafe fn tile_sums<P: Products, const MR: usize, const NR: usize>(
+unsafe fn tile_sums<M: MultiplyAdd, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
     sums: &mut Sums,
 ) {
     const { assert!(NR == 1) };
     let (inputs, panel) = (tile.activations.as_ptr(), tile.weights.as_ptr());
-    // 128 is subtracted from the unsigned activations, so that they fit a signed byte, and 128
-    // times the weights' sums are added at the end.
+    // Subtracting 128 from the unsigned activations makes them fit a signed byte. At the end, 128
+    // times the sums of the weights are added.
     let sign = vdupq_n_u8(0x80);
     let mut acc = [[vdupq_n_s32(0); 4]; MR];
     let mut weight_sums = [vdupq_n_s32(0); 4];
     for input in (0..tile.stride).step_by(GROUP) {
-        // SAFETY: `input` stays below the stride, which is a multiple of a group and which both the
-        // rows and the panel fill.
+        // SAFETY: `input` is below the stride, a multiple of a group, which is the length of the
+        // rows and of the panel.
         unsafe {
             let mut weights = [vdupq_n_s8(0); 4];
             for (quarter, weights) in weights.iter_mut().enumerate() {
                 *weights = vld1q_s8(panel.add(input * PANEL + quarter * 16));
             }
             for (sum, weights) in weight_sums.iter_mut().zip(weights) {
-                *sum = P::add_weights(*sum, weights);
+                *sum = M::add_weights(*sum, weights);
             }
             for (row, acc) in acc.iter_mut().enumerate() {
                 let inputs = inputs.add(input * MR + row * GROUP).cast::<u32>();
                 let inputs = vreinterpretq_u8_u32(vdupq_n_u32(inputs.read_unaligned()));
                 let inputs = vreinterpretq_s8_u8(veorq_u8(inputs, sign));
                 for (acc, weights) in acc.iter_mut().zip(weights) {
-                    *acc = P::add(*acc, inputs, weights);
+                    *acc = M::add(*acc, inputs, weights);
                 }
             }
         }

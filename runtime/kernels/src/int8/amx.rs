@@ -1,54 +1,65 @@
 //! The product with the tile registers of x86-64's AMX.
 //!
-//! A tile register is sixteen rows of 64 bytes. It holds 64 inputs of sixteen rows of activations,
-//! or of a panel's sixteen outputs, which lie in memory as the instruction wants them. (Intel 64
-//! and IA-32 Architectures Software Developer's Manual, `TDPBUSD`.)
+//! A tile register is sixteen rows of 64 bytes. It holds 64 inputs of sixteen rows of activations
+//! or of the sixteen outputs of a panel. In memory, both have the order that the instruction needs.
+//! (Intel 64 and IA-32 Architectures Software Developer's Manual, `TDPBUSD`.)
 
 use std::arch::asm;
 
-use super::{MAX_PANELS, MAX_ROWS, Sums, Tile, TileShape};
+use super::tile::{MAX_PANELS, MAX_ROWS, Sums, Tile, TileShape};
 use crate::panels::{MATRIX_GROUP as STEP, PANEL};
 use crate::simd::amx::{ROW_BYTES, ROWS, TileRegisters};
 
 /// Bytes of a tile register.
 const REGISTER_BYTES: usize = ROWS * STEP;
 
-/// The tiles that many rows are cut into: as many sums as there are registers for beside the
-/// factors.
+/// The shape of tiles for `rows` rows. The sums of a tile fill the registers that the factors
+/// leave.
 pub(super) fn tile_shape(rows: usize) -> TileShape {
     let mr = rows.div_ceil(rows.div_ceil(MAX_ROWS));
     TileShape { mr, nr: if mr > ROWS { 2 } else { 4 }, group: STEP }
 }
 
-/// Rows of each register. Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights.
-/// Register 5 holds the activations of the rows beyond the first sixteen, and 2 and 3 their sums;
-/// where there are no such rows, all sums are of the first.
+/// Rows of each register. Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. If
+/// there are more than sixteen rows, register 5 holds the activations of the rows after the first
+/// sixteen, and registers 2 and 3 hold their sums. Otherwise all sums are those of the first rows.
 fn register_rows(rows: usize) -> [u8; 8] {
-    let (first, second) = (rows.min(ROWS), rows.saturating_sub(ROWS));
-    let beyond = if second > 0 { second } else { first };
-    [first, first, beyond, beyond, first, beyond, ROWS, ROWS].map(|rows| rows as u8)
+    let (first, rest) = (rows.min(ROWS), rows.saturating_sub(ROWS));
+    let second = if rest > 0 { rest } else { first };
+    [first, first, second, second, first, second, ROWS, ROWS].map(|rows| rows as u8)
 }
 
-/// Writes the loop over a tile's inputs. The arguments are the registers and offsets of its
-/// activations, and for each panel the register and offset of its weights, the sums they make with
-/// which activations, and the offsets of these sums. Activations are loaded with the hint that they
-/// pass once, so that a tile's panels stay in the first-level cache.
+/// Writes the loop over the inputs of a tile. The first arguments are the registers and the offsets
+/// of the activations. Then follow, for each panel, the register of its weights, the offset of its
+/// tail, and its sums: `SUM += ACTIVATIONS to OFFSET` names two registers and the offset of the sum
+/// in memory. Activations are loaded with a non-temporal hint, so that the panels of a tile stay in
+/// the first-level cache.
 macro_rules! product {
     (
         $product:expr;
-        rows: $($of_rows:literal at $rows_at:literal),+;
-        $(panel $panel:ident in $weights:literal at $tail_at:literal: $($sum:literal += $by:literal to $sum_at:literal),+;)+
+        rows: $($rows:literal at $rows_at:literal),+;
+        $(
+            panel $panel:ident in $weights:literal at $tail_at:literal:
+            $($sum:literal += $by:literal to $sum_at:literal),+;
+        )+
     ) => {{
-        let Product { activations, activations_step, panels, tails, steps, sums, sums_row } = $product;
+        let Product { activations, activations_step, panels, tails, steps, sums, sums_row } =
+            $product;
         let [$($panel,)+ ..] = panels;
-        // SAFETY: as the caller has it: the loop reads `steps` steps of the rows and panels, then,
-        // where there are tails, the rows' last step and the tails, and writes as many rows of sums
-        // as the tile has. The tile registers are configured for these.
+        // SAFETY: the loop reads `steps` steps of the rows and panels. If there are tails, it then
+        // reads the last step of the rows and the tails. It writes the sums of the tile's rows. The
+        // caller promises that the pointers are valid for this, and that the tile registers are
+        // configured for these rows.
         unsafe {
             asm!(
                 $($(concat!("tilezero tmm", $sum),)+)+
                 "2:",
-                $(concat!("tileloaddt1 tmm", $of_rows, ", [{activations} + {line} + ", $rows_at, "]"),)+
+                $(
+                    concat!(
+                        "tileloaddt1 tmm", $rows,
+                        ", [{activations} + {line} + ", $rows_at, "]"
+                    ),
+                )+
                 $(
                     concat!("tileloadd tmm", $weights, ", [{", stringify!($panel), "} + {line}]"),
                     $(concat!("tdpbusd tmm", $sum, ", tmm", $by, ", tmm", $weights),)+
@@ -81,7 +92,7 @@ macro_rules! product {
     }};
 }
 
-/// The operands of a loop. Its pointers are those of a checked tile and of its sums.
+/// The operands of the loop, with pointers into a checked tile and its sums.
 struct Product {
     /// The activations, and the bytes from one step to the next.
     activations: *const u8,
@@ -90,7 +101,7 @@ struct Product {
     panels: [*const i8; MAX_PANELS],
     /// The last, shorter step of each panel, padded to a register; null where there is none.
     tails: *const i8,
-    /// At least one.
+    /// Number of steps, at least one.
     steps: usize,
     /// The sums, and the bytes from one row's sums to the next row's.
     sums: *mut i32,
@@ -100,9 +111,9 @@ struct Product {
 impl Product {
     /// # Safety
     ///
-    /// The tile registers have the [`register_rows`] of so many rows, there is a step, and the
-    /// pointers are those of a checked tile of so many rows and panels, of a tail for each panel,
-    /// and of their sums.
+    /// The tile registers are configured with [`register_rows`], there is at least one step, and
+    /// the pointers are those of a checked tile of `rows` rows and `panels` panels, of a tail for
+    /// each panel, and of the sums.
     unsafe fn run(self, rows: usize, panels: usize) {
         match (rows, panels) {
             (0..=ROWS, 1) => product!(self; rows: 4 at 0; panel b0 in 6 at 0: 0 += 4 to 0;),
@@ -144,8 +155,7 @@ pub(super) fn multiply(registers: &mut TileRegisters, tile: &Tile<'_>, sums: &mu
     }
     let rest = tile.stride % STEP * PANEL;
     if rest == 0 {
-        // SAFETY: the tile is checked, and a stride that is a multiple of a step holds one at
-        // least.
+        // SAFETY: the tile is checked, and its stride is a multiple of a step and not 0.
         return unsafe { product.run(rows, panels) };
     }
     let mut tails = [[0; REGISTER_BYTES]; MAX_PANELS];

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::{Instructions, MAX_PANELS, MAX_SUMS, Sums, Tile, TileShape};
+use super::Instructions;
+use super::tile::{MAX_PANELS, MAX_SUMS, Sums, Tile, TileShape};
 use crate::activation::Activation;
 use crate::dispatch;
 use crate::linear::{Layer, TableFormat, WeightFormat};
@@ -13,11 +14,11 @@ use crate::parallel::{Columns, Disjoint, ThreadPool};
 use crate::quantized_activations::{Layout, QuantizedActivations, RowScale};
 use crate::simd::prefetch::{L1, L2, Prefetch};
 
-/// Bytes of activations that stay in the second-level cache while panels pass.
-const ROW_BYTES: usize = 512 << 10;
+/// Bytes of the activations of a pass, which stay in the second-level cache.
+const PASS_BYTES: usize = 512 << 10;
 
-/// int8 weights in the layout of [`panels`](crate::panels). Each output has two columns: its scale,
-/// and the sum of its integers.
+/// Format of int8 weights in the layout of [`panels`](crate::panels). Each output has two columns:
+/// its scale, and the sum of its integers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Int8 {
     activation_bits: u32,
@@ -25,7 +26,7 @@ pub struct Int8 {
 }
 
 impl Int8 {
-    /// Weights that are multiplied with activations of so many bits, 1 to 8.
+    /// Weights that are multiplied with activations of 1 to 8 bits.
     pub fn new(activation_bits: u32) -> Self {
         Self { activation_bits, instructions: Instructions::detect() }
     }
@@ -69,7 +70,7 @@ impl WeightFormat for Int8 {
             sums: sums.as_chunks().0,
             shape: layer.format.instructions.tile_shape(layer.rows),
         };
-        // SAFETY: the caller promises the same.
+        // SAFETY: the caller promises that no other thread writes these columns.
         unsafe { layer.apply(activations, panels, y) };
     }
 }
@@ -88,7 +89,7 @@ impl TableFormat for Int8 {
     }
 }
 
-/// A layer, its columns taken apart.
+/// A layer with its columns and the shape of its tiles.
 struct Int8Layer<'a> {
     layer: &'a Layer<'a, Int8>,
     /// The scale of each output.
@@ -103,7 +104,7 @@ impl Int8Layer<'_> {
     ///
     /// # Safety
     ///
-    /// No other thread writes the panels' columns of `y`, which is `[rows, size_out]`.
+    /// No other thread writes the panels' columns of `y`, `[rows, size_out]`.
     unsafe fn apply(
         &self,
         activations: &QuantizedActivations,
@@ -112,7 +113,7 @@ impl Int8Layer<'_> {
     ) {
         let Layer { format, packed, size_in, size_out, .. } = *self.layer;
         let stride = padded_inputs(size_in);
-        let tiles_per_pass = (ROW_BYTES / (activations.stride() * self.shape.mr)).max(1);
+        let tiles_per_pass = (PASS_BYTES / (activations.stride() * self.shape.mr)).max(1);
         let mut multiplier = format.instructions.multiplier();
         let mut sums: Sums = [[0; PANEL]; MAX_SUMS];
         for start in (0..activations.tiles()).step_by(tiles_per_pass) {
@@ -120,7 +121,8 @@ impl Int8Layer<'_> {
             let mut panel = panels.start;
             while panel < panels.end {
                 let count = self.shape.next_panels(panels.end - panel);
-                // The columns lie far from the weights, and the product would wait for them.
+                // The columns are far from the weights in memory. Without a prefetch, the product
+                // would wait for them.
                 for next in panel + count..panel + 2 * count {
                     L1::fetch(self.scales.as_ptr().wrapping_add(next));
                     L1::fetch(self.sums.as_ptr().wrapping_add(next));
@@ -135,8 +137,8 @@ impl Int8Layer<'_> {
                 let next = packed.as_ptr().wrapping_add((panel + count) * PANEL * stride);
                 for (index, tile) in tiles.clone().enumerate() {
                     if tiles.len() > 1 {
-                        // The next panels come from memory. Each tile prefetches a part of them, so
-                        // that the arithmetic of all tiles hides the latency.
+                        // The next panels are not in a cache. Each tile prefetches a part of them,
+                        // so that the arithmetic of all tiles hides the latency.
                         let part = panels_size.div_ceil(tiles.len());
                         L2::fetch_all(next.wrapping_add(index * part), part);
                     }
@@ -154,7 +156,7 @@ impl Int8Layer<'_> {
                     multiplier.multiply(&tile, &mut sums);
                     let scales = &activations.scales()[rows.clone()];
                     let first = rows.start * size_out + panel * PANEL;
-                    // SAFETY: the panels' columns, as the caller promises.
+                    // SAFETY: the caller promises that no other thread writes these columns.
                     let outputs = unsafe { Columns::new(y, first, width, size_out) };
                     finish(&sums, scales, columns, self.layer.activation, outputs);
                 }
@@ -169,13 +171,13 @@ impl Int8Layer<'_> {
     }
 }
 
-/// What turns the sums of a panel into outputs.
+/// Columns and bias of a panel, which turn its sums into outputs.
 #[derive(Clone, Copy, Default)]
 struct PanelColumns {
     scales: [f32; PANEL],
     sums: [f32; PANEL],
     bias: [f32; PANEL],
-    /// Columns that are no padding.
+    /// Number of outputs without padding.
     count: usize,
 }
 
@@ -187,8 +189,8 @@ fn finish_body(
     activation: Activation,
     outputs: Columns<'_, f32>,
 ) {
-    // Several loops: in one loop with both ways to write, every copy would be of an unknown length,
-    // and each call would load the constants of all functions.
+    // Several loops: a single one would copy outputs of unknown length, and would load the
+    // constants of all activation functions.
     let is_whole = panels.iter().all(|columns| columns.count == PANEL);
     match (is_whole, activation) {
         (true, Activation::Identity) => {
@@ -227,8 +229,8 @@ fn finish_rows<const WHOLE: bool>(
 }
 
 dispatch! {
-    /// Turns the integer sums of some panels, row after row, into the outputs of each row, with the
-    /// same operations on every processor.
+    /// Turns the integer sums of some panels into the outputs of each row. The operations are the
+    /// same on every processor.
     fn finish(
         sums: &[[i32; PANEL]],
         rows: &[RowScale],

@@ -1,10 +1,10 @@
 //! int8 weights with a scale for each output: products with rows of unsigned integers, exact on
 //! every processor.
 //!
-//! AVX2's `vpmaddubsw` adds pairs of products in 16 bits. Two products of a weight and of an
-//! activation of `MAX_PAIRED_BITS` fit, `2 * 127 * 127 < 2^15`; of wider activations two could
-//! saturate, so both factors are widened first. (NEON without dot products adds two, too, of
-//! factors that are signed.)
+//! AVX2's `vpmaddubsw` adds pairs of products in 16 bits. Two products of a weight and a 7-bit
+//! activation fit, `2 * 127 * 127 < 2^15`. With 8-bit activations two products could saturate, so
+//! both factors are widened first. NEON without dot products also adds two products in 16 bits, of
+//! signed factors.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -12,100 +12,26 @@ mod aarch64;
 mod amx;
 mod layer;
 mod portable;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 pub use self::layer::Int8;
+use self::tile::{MAX_PANELS, Sums, Tile, TileShape};
 use crate::cpu::features;
+use crate::panels::GROUP;
 #[cfg(target_arch = "x86_64")]
 use crate::panels::MATRIX_GROUP;
-use crate::panels::{BLOCK, GROUP, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx::{ElementType, TileRegisters};
 
-/// Bits of an activation whose products two can be added in 16 bits.
-#[cfg(target_arch = "x86_64")]
-const MAX_PAIRED_BITS: u32 = 7;
-/// Rows of a tile, at most.
-#[cfg(any(target_arch = "x86_64", test))]
-const MAX_ROWS: usize = 32;
-/// Panels of a tile, at most.
-const MAX_PANELS: usize = 4;
-/// Sums of a tile, at most, in panels: rows times panels.
-const MAX_SUMS: usize = 64;
-/// Rows of a tile of AVX-512, at most; its sums are registers of 16.
+/// Rows of an AVX-512 tile, at most. A register holds 16 sums.
 const MAX_AVX512_ROWS: usize = 12;
 
-/// The greatest magnitude of a weight: symmetrical, so that the sign costs nothing.
+/// The greatest magnitude of a weight. The smallest weight is its negative.
 pub const MAX_WEIGHT: i8 = i8::MAX;
 
-/// The sums of a tile, one for each output of a panel: those of row `row` and panel `panel` stand
-/// at `row * panels + panel`.
-type Sums = [[i32; PANEL]; MAX_SUMS];
-
-/// How rows and panels are cut into tiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TileShape {
-    /// Rows of a tile; the last tile may have fewer.
-    mr: usize,
-    /// Panels of a tile; where fewer are left, tiles have two or one.
-    nr: usize,
-    /// Inputs of a row that lie side by side: [`GROUP`] or `MATRIX_GROUP`.
-    group: usize,
-}
-
-impl TileShape {
-    /// Panels of the next tile where so many are left, which is one at least.
-    fn next_panels(self, left: usize) -> usize {
-        match left {
-            _ if left >= self.nr => self.nr,
-            1 => 1,
-            _ => 2,
-        }
-    }
-}
-
-/// Some rows of activations and the panels they are multiplied with.
-#[derive(Clone, Copy, Debug)]
-struct Tile<'a> {
-    /// The inputs of all rows, group by group: for each group of inputs, those of every row in
-    /// turn. `rows * stride.next_multiple_of(group)` bytes; bytes that only fill the last group may
-    /// have any value, since they meet weights of zero.
-    activations: &'a [u8],
-    /// How many rows.
-    rows: usize,
-    /// Inputs of a group, as in [`TileShape`].
-    group: usize,
-    /// Inputs of an output: a multiple of [`BLOCK`].
-    stride: usize,
-    /// Bits of an activation, 8 at most.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AVX2 alone asks"))]
-    activation_bits: u32,
-    /// `panels * stride * PANEL` weights, of [`MAX_WEIGHT`] at most.
-    weights: &'a [i8],
-    /// How many panels.
-    panels: usize,
-}
-
-impl Tile<'_> {
-    /// Checks everything that the unchecked kernels rely on, except for the numbers of rows and
-    /// panels.
-    fn check(&self) {
-        let padded = self.stride.checked_next_multiple_of(self.group);
-        let panel = self.stride.checked_mul(PANEL);
-        assert!(
-            self.stride > 0
-                && self.stride.is_multiple_of(BLOCK)
-                && padded.and_then(|row| row.checked_mul(self.rows))
-                    == Some(self.activations.len())
-                && panel.and_then(|panel| panel.checked_mul(self.panels))
-                    == Some(self.weights.len()),
-            "rows and panels as long as the stride says"
-        );
-    }
-}
-
-/// A set of instructions that there is a kernel for.
+/// An instruction set that has a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instructions {
     /// Plain Rust.
@@ -118,14 +44,14 @@ pub enum Instructions {
     Avx512Vnni,
     /// x86-64 with AMX, for many rows, and AVX-512 VNNI.
     Amx,
-    /// AArch64, all of which have NEON.
+    /// AArch64 with NEON, which every AArch64 processor has.
     Neon,
     /// AArch64 with the dot products of Armv8.2.
     DotProd,
 }
 
 impl Instructions {
-    /// The best that this processor has.
+    /// The best instruction set of this processor.
     #[inline]
     pub fn detect() -> Self {
         let features = features();
@@ -146,7 +72,7 @@ impl Instructions {
         }
     }
 
-    /// Those that this processor has.
+    /// The instruction sets of this processor.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {
         let features = features();
@@ -163,12 +89,12 @@ impl Instructions {
         available.map(|(instructions, _)| instructions).collect()
     }
 
-    /// The tiles that suit `rows` rows.
+    /// The shape of tiles for `rows` rows.
     ///
-    /// A tile's sums stay in registers, and many sums hide the latency of a dot product. Many rows
-    /// share what is read of a panel. With few rows several panels are read at once, since memory
-    /// gives more to several streams, unless the processor prefetches well for one stream and there
-    /// is little arithmetic meanwhile.
+    /// The sums of a tile stay in registers, and many sums hide the latency of a dot product. With
+    /// many rows, each weight that is read serves all of them. With few rows, several panels are
+    /// read at once, since several streams from memory are faster than one. The exception is a
+    /// processor that prefetches well for one stream, where the arithmetic between reads is short.
     fn tile_shape(self, rows: usize) -> TileShape {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx && rows > MAX_AVX512_ROWS {
@@ -191,7 +117,7 @@ impl Instructions {
         TileShape { mr, nr, group: GROUP }
     }
 
-    /// A multiplier with these instructions.
+    /// A multiplier that uses this instruction set.
     fn multiplier(self) -> Multiplier {
         Multiplier {
             instructions: self,
@@ -201,8 +127,8 @@ impl Instructions {
     }
 }
 
-/// Multiplies tiles with a set of instructions. It keeps the tile registers configured from one
-/// tile to the next: a thread has one multiplier at a time.
+/// Multiplies tiles with an instruction set. It keeps the tile registers configured from one tile
+/// to the next, so a thread has one multiplier at a time.
 #[derive(Debug)]
 struct Multiplier {
     instructions: Instructions,
@@ -211,12 +137,12 @@ struct Multiplier {
 }
 
 impl Multiplier {
-    /// Multiplies a tile; sums beyond the tile's are left alone.
+    /// Multiplies a tile. Sums beyond those of the tile do not change.
     ///
     /// # Panics
     ///
-    /// When the processor lacks these instructions, the tile has not the size of a
-    /// [`TileShape`] or is shorter than it says, or another multiplier of this thread is at work.
+    /// When the processor lacks the instruction set, the tile's size is not that of a
+    /// [`TileShape`], its slices are too short, or this thread uses another multiplier.
     fn multiply(&mut self, tile: &Tile<'_>, sums: &mut Sums) {
         tile.check();
         match self.instructions {

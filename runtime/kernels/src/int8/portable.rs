@@ -1,6 +1,6 @@
-//! The product in plain Rust, which the other kernels must equal.
+//! The product in plain Rust. The other kernels must give the same sums.
 
-use super::{Sums, Tile};
+use super::tile::{Sums, Tile};
 use crate::panels::{GROUP, PANEL};
 
 pub(super) fn multiply(tile: &Tile<'_>, sums: &mut Sums) {

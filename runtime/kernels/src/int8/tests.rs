@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
+use super::tile::{MAX_ROWS, MAX_SUMS};
 use super::*;
-use crate::panels::{MATRIX_GROUP, position};
+use crate::panels::{BLOCK, MATRIX_GROUP, PANEL, position};
 
-/// One of the tile's sums, a product at a time.
+/// One sum of a tile, added product by product.
 fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
     (0..tile.stride)
         .map(|input| {
@@ -14,7 +15,7 @@ fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
         .sum()
 }
 
-/// Multiplies rows and panels in the tiles that each instruction set wants.
+/// Checks the sums of rows and panels in tiles of each instruction set's shape.
 fn check(rows: usize, stride: usize, activation_bits: u32, activations: &[u8], weights: &[i8]) {
     for instructions in Instructions::available() {
         let mut multiplier = instructions.multiplier();
@@ -69,7 +70,8 @@ proptest! {
         };
         let stride = blocks * BLOCK;
         let size = rows * stride.next_multiple_of(MATRIX_GROUP);
-        let activations: Vec<u8> = (0..size).map(|_| (random() % (1 << activation_bits)) as u8).collect();
+        let activations: Vec<u8> =
+            (0..size).map(|_| (random() % (1 << activation_bits)) as u8).collect();
         let limit = i32::from(MAX_WEIGHT);
         let weights: Vec<i8> = (0..MAX_PANELS * stride * PANEL)
             .map(|_| (random() % (2 * limit as u32 + 1)) as i32 - limit)

@@ -2,14 +2,16 @@
 
 use std::arch::x86_64::*;
 
-use super::{MAX_PAIRED_BITS, MAX_PANELS, Sums, Tile};
+use super::tile::{MAX_PANELS, Sums, Tile};
 use crate::cpu::features;
 use crate::panels::{BLOCK, GROUP, PANEL};
 use crate::simd::prefetch::{L1, L2, NoPrefetch, Prefetch};
 
-/// Bytes that a panel is prefetched ahead.
+/// Bits of an activation up to which two products fit 16 bits.
+const MAX_PAIRED_BITS: u32 = 7;
+/// Distance in bytes at which a panel is prefetched.
 const PREFETCH_DISTANCE: usize = 1536;
-/// The same for AVX-512, which needs less time for what lies between.
+/// Prefetch distance in bytes with AVX-512, which is faster and so needs a longer one.
 const AVX512_PREFETCH_DISTANCE: usize = 2048;
 
 pub(super) fn avx2(tile: &Tile<'_>, sums: &mut Sums) {
@@ -61,12 +63,12 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, sums: &mut Sums) {
     }
 }
 
-/// Multiplies both factors as 16-bit integers: every second of them at a time, which takes no
-/// shuffles.
+/// Multiplies both factors as 16-bit integers. Even and odd bytes are widened separately, which
+/// needs no shuffles.
 ///
 /// # Safety
 ///
-/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
 #[target_feature(enable = "avx2")]
 unsafe fn avx2_widened<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
@@ -77,8 +79,8 @@ unsafe fn avx2_widened<F: Prefetch, const MR: usize, const NR: usize>(
     let low_bytes = _mm256_set1_epi16(0xff);
     let mut acc = [[_mm256_setzero_si256(); 2]; MR];
     for input in (0..tile.stride).step_by(GROUP) {
-        // SAFETY: `input` stays below the stride, which is a multiple of a group and which both the
-        // rows and the panel fill; a prefetch may point anywhere.
+        // SAFETY: `input` is below the stride, a multiple of a group, which is the length of the
+        // rows and of the panel. A prefetch may point anywhere.
         unsafe {
             let weights = panel.add(input * PANEL);
             F::fetch(weights.wrapping_add(PREFETCH_DISTANCE));
@@ -90,9 +92,9 @@ unsafe fn avx2_widened<F: Prefetch, const MR: usize, const NR: usize>(
                 let odd = _mm256_srai_epi16::<8>(weights);
                 for (row, acc) in acc.iter_mut().enumerate() {
                     let inputs = _mm256_set1_epi32(inputs.add(row).read_unaligned());
-                    let of_even = _mm256_madd_epi16(_mm256_and_si256(inputs, low_bytes), even);
-                    let of_odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(inputs), odd);
-                    acc[half] = _mm256_add_epi32(acc[half], _mm256_add_epi32(of_even, of_odd));
+                    let even_sums = _mm256_madd_epi16(_mm256_and_si256(inputs, low_bytes), even);
+                    let odd_sums = _mm256_madd_epi16(_mm256_srli_epi16::<8>(inputs), odd);
+                    acc[half] = _mm256_add_epi32(acc[half], _mm256_add_epi32(even_sums, odd_sums));
                 }
             }
         }
@@ -100,11 +102,11 @@ unsafe fn avx2_widened<F: Prefetch, const MR: usize, const NR: usize>(
     store_halves(&acc, sums);
 }
 
-/// Adds pairs of products in 16 bits, which must fit.
+/// Adds pairs of products in 16 bits. The sum of two products must fit.
 ///
 /// # Safety
 ///
-/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
 #[target_feature(enable = "avx2")]
 unsafe fn avx2_paired<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
@@ -115,8 +117,8 @@ unsafe fn avx2_paired<F: Prefetch, const MR: usize, const NR: usize>(
     let ones = _mm256_set1_epi16(1);
     let mut acc = [[_mm256_setzero_si256(); 2]; MR];
     for input in (0..tile.stride).step_by(BLOCK) {
-        // SAFETY: `input` stays below the stride, which is a multiple of a block and which both the
-        // rows and the panel fill; a prefetch may point anywhere.
+        // SAFETY: `input` is below the stride, a multiple of a block, which is the length of the
+        // rows and of the panel. A prefetch may point anywhere.
         unsafe {
             let weights = panel.add(input * PANEL);
             F::fetch(weights.wrapping_add(PREFETCH_DISTANCE));
@@ -144,7 +146,7 @@ unsafe fn avx2_paired<F: Prefetch, const MR: usize, const NR: usize>(
 
 /// # Safety
 ///
-/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
@@ -153,8 +155,8 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     let (inputs, panels) = (tile.activations.as_ptr(), tile.weights.as_ptr());
     let mut acc = [[[_mm256_setzero_si256(); 2]; NR]; MR];
     for input in (0..tile.stride).step_by(GROUP) {
-        // SAFETY: `input` stays below the stride, which is a multiple of a group and which both the
-        // rows and the panels fill; a prefetch may point anywhere.
+        // SAFETY: `input` is below the stride, a multiple of a group, which is the length of the
+        // rows and of the panels. A prefetch may point anywhere.
         unsafe {
             let mut weights = [[_mm256_setzero_si256(); 2]; NR];
             for (panel, weights) in weights.iter_mut().enumerate() {
@@ -179,7 +181,7 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
 
 /// # Safety
 ///
-/// The processor has the instructions, the tile is checked, and has `MR` rows and `NR` panels.
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
@@ -196,8 +198,8 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
         (near_end..tile.stride, AVX512_PREFETCH_DISTANCE + (NR - 1) * panel_size),
     ] {
         for input in range.step_by(GROUP) {
-            // SAFETY: `input` stays below the stride, which is a multiple of a group and which both
-            // the rows and the panels fill; a prefetch may point anywhere.
+            // SAFETY: `input` is below the stride, a multiple of a group, which is the length of
+            // the rows and of the panels. A prefetch may point anywhere.
             unsafe {
                 let mut weights = [_mm512_setzero_si512(); NR];
                 for (panel, weights) in weights.iter_mut().enumerate() {

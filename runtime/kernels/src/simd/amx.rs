@@ -14,7 +14,7 @@ pub(crate) const ROWS: usize = 16;
 /// Bytes of a row.
 pub(crate) const ROW_BYTES: usize = 64;
 
-/// Element type that tile registers are multiplied as.
+/// Element type of the tile registers that are multiplied.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ElementType {
     /// Bytes (`TDPBUSD`).
@@ -44,7 +44,7 @@ struct Configuration {
 }
 
 impl Configuration {
-    /// Eight registers of so many whole rows.
+    /// Configures eight registers. Each has the given number of whole rows.
     fn new(rows_of_registers: [u8; 8]) -> Self {
         let (mut rows, mut row_bytes) = ([0; 16], [0; 16]);
         rows[..8].copy_from_slice(&rows_of_registers);
@@ -54,34 +54,34 @@ impl Configuration {
 }
 
 thread_local! {
-    /// Whether a [`TileRegisters`] of this thread has configured them.
+    /// Whether a [`TileRegisters`] of this thread has configured the registers.
     static TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread's tile registers, released when this is dropped. To configure and to release them
-/// takes as long as a fourth of a product, so one value serves many products.
+/// The tile registers of a thread, which are released on drop. Configuring and releasing them takes
+/// a fourth of the time of a product, so one value is used for many products.
 #[derive(Debug)]
 pub(crate) struct TileRegisters {
     element_type: ElementType,
     /// Rows of each register, once they are configured.
     rows: Option<[u8; 8]>,
-    /// They belong to the thread.
+    /// The registers belong to the thread.
     not_send: PhantomData<*mut ()>,
 }
 
 impl TileRegisters {
-    /// Registers of an element type, not configured yet.
+    /// Registers of an element type, which are not configured yet.
     pub(crate) fn new(element_type: ElementType) -> Self {
         Self { element_type, rows: None, not_send: PhantomData }
     }
 
-    /// Gives the eight registers so many whole rows each, 1 to [`ROWS`]. A change of configuration
-    /// loses what the registers hold.
+    /// Configures the number of whole rows of each register, 1 to [`ROWS`]. A change of the
+    /// configuration clears the registers.
     ///
     /// # Panics
     ///
-    /// When the element type is not available, a register has no row or too many, or another
-    /// [`TileRegisters`] of this thread has configured them.
+    /// When the element type is not available, a number of rows is not 1 to [`ROWS`], or another
+    /// [`TileRegisters`] of this thread has configured the registers.
     #[inline]
     pub(crate) fn configure(&mut self, rows: [u8; 8]) {
         if self.rows != Some(rows) {

@@ -2,16 +2,15 @@
 
 use super::ROUND;
 
-/// Below this the result is less than the smallest normal number, and taken as 0.
+/// Below this the result is less than the smallest normal number, and becomes 0.
 const UNDERFLOW: f32 = -87.0;
 /// Above this the result overflows.
 const OVERFLOW: f32 = 88.0;
 
-/// ln 2 in two parts, of which the first has few enough bits that its product with a power is
-/// exact.
+/// ln 2 in two parts. The first part has so few bits that its product with an exponent is exact.
 #[allow(clippy::excessive_precision, reason = "as published")]
 pub(crate) const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
-/// Coefficients of the polynomial, those of the highest power first, down to that of the second.
+/// Coefficients of the polynomial, from the highest power down to the second.
 #[allow(clippy::excessive_precision, reason = "as published")]
 pub(crate) const SERIES: [f32; 6] = [
     1.987_569_15e-4,
@@ -22,7 +21,7 @@ pub(crate) const SERIES: [f32; 6] = [
     5.000_000_1e-1,
 ];
 
-/// e to the power of `x`, within 2 ulp for `x` in [-87, 88]; 0 below, infinity above, NaN for NaN.
+/// `e^x`, within 2 ulp for `x` in [-87, 88]; 0 below, infinity above, NaN for NaN.
 ///
 /// Cody-Waite reduction to [-ln 2 / 2, ln 2 / 2] and a polynomial of degree 7 (the classic
 /// coefficients of Cephes), without fused multiplications, so that every machine computes the same

@@ -1,67 +1,67 @@
-//! Vectors of sixteen float32, in whatever registers the processor has.
+//! Vectors of sixteen float32, in the widest registers of the processor.
 //!
 //! A kernel that is generic over [`Lanes`] adds in the same order on every processor.
-//! Multiplication and addition are fused wherever registers are used, and rounded twice in plain
-//! Rust.
+//! Multiplication and addition are fused, except in plain Rust.
 //!
-//! Loops here and in such kernels fill arrays one element at a time: `std::array::from_fn` and
-//! `map` are not compiled for the instructions of their caller, and pass registers through memory.
+//! Loops here and in such kernels fill arrays one element at a time. `std::array::from_fn` and
+//! `map` are not compiled for the instructions of their caller, so they pass registers through
+//! memory.
 
 use std::fmt::Debug;
 
 use half::f16;
 
-/// Values of one [`Lanes`].
+/// Number of values of a [`Lanes`].
 pub(crate) const LANES: usize = 16;
 
 /// Sixteen float32.
 ///
 /// # Safety
 ///
-/// An implementation is used only where the processor has its instructions, which
-/// [`dispatch_lanes!`] checks.
+/// An implementation may be used only if the processor has its instructions. [`dispatch_lanes!`]
+/// checks that.
 pub unsafe trait Lanes: Copy {
-    /// Values of this type that can stay in registers as sums, beside a few registers for the
+    /// Number of sums of this type that can stay in registers, with a few registers left for the
     /// factors.
     const ACCUMULATORS: usize;
-    /// The same value in all lanes.
+    /// A vector with the same value in all lanes.
     fn splat(value: f32) -> Self;
-    /// Values from memory.
+    /// Loads values.
     fn load(from: &[f32; LANES]) -> Self;
-    /// float16 from memory, widened.
+    /// Loads and widens float16 values.
     fn load_half(from: &[f16; LANES]) -> Self;
-    /// Integers from memory, as floats.
+    /// Loads integers and converts them to floats.
     fn load_integers(from: &[i8; LANES]) -> Self;
-    /// Writes the values to memory.
+    /// Stores the values.
     fn store(self, to: &mut [f32; LANES]);
-    /// Writes the nearest float16 to memory.
+    /// Stores the nearest float16 values.
     fn store_half(self, to: &mut [f16; LANES]);
     /// `a * b + self`
     fn add_product(self, a: Self, b: Self) -> Self;
     /// `self * other`
     fn times(self, other: Self) -> Self;
-    /// Computes a tile in a function of its own. Inlined into one function with tiles of other
-    /// sizes, its sums would not all stay in registers.
+    /// Computes a tile in a separate function. If it were inlined into one function with tiles of
+    /// other sizes, its sums would not all stay in registers.
     ///
     /// # Safety
     ///
-    /// As [`Microkernel::compute`] has it.
+    /// The requirements of [`Microkernel::compute`] hold.
     unsafe fn compute<K: Microkernel, const MR: usize, const NR: usize>(kernel: K);
 }
 
-/// A piece of a matrix whose sums stay in registers while the terms pass.
+/// Computation of a tile of a matrix whose sums stay in registers.
 pub trait Microkernel {
-    /// Computes `MR` rows of `NR` times [`LANES`] columns. An implementation is
-    /// `#[inline(always)]`, so that it is compiled for the registers' instructions.
+    /// Computes `MR` rows of `NR * LANES` columns. An implementation must be `#[inline(always)]`,
+    /// so that it is compiled for the instructions of `L`.
     ///
     /// # Safety
     ///
-    /// As the implementation has it.
+    /// See the implementation.
     unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self);
 }
 
-/// Widens float16: a multiplication corrects the exponent and normalizes subnormal values;
-/// infinities and NaN stay what they are.
+/// Widens float16. A multiplication corrects the exponent and normalizes subnormal values.
+/// Infinities and NaN stay the same.
 #[inline(always)]
 fn widen(from: &[f16; LANES]) -> [f32; LANES] {
     /// 2^112, the difference of the exponents' biases.
@@ -74,10 +74,16 @@ fn widen(from: &[f16; LANES]) -> [f32; LANES] {
     })
 }
 
-/// Compiles `$body`, an `#[inline(always)]` function generic over [`Lanes`] and, where one is
-/// given, over `$element`, for each set of registers, and picks the widest at run time.
+/// Compiles `$body` for each implementation of [`Lanes`] and picks the widest at run time. `$body`
+/// is an `#[inline(always)]` function, generic over [`Lanes`] and, if `$element` is given, over an
+/// element type.
 macro_rules! dispatch_lanes {
-    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident $(of $element:ty)?;) => {
+    (
+        $(#[$doc:meta])*
+        $visibility:vis fn $name:ident(
+            $($argument:ident: $type:ty),* $(,)?
+        ) = $body:ident $(of $element:ty)?;
+    ) => {
         $(#[$doc])*
         $visibility fn $name($($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
@@ -92,11 +98,11 @@ macro_rules! dispatch_lanes {
                 }
                 let features = $crate::cpu::features();
                 if features.avx512 {
-                    // SAFETY: the processor has what the function is compiled for.
+                    // SAFETY: the processor has the instructions of the function.
                     return unsafe { avx512($($argument),*) };
                 }
                 if features.avx2_fma {
-                    // SAFETY: the processor has what the function is compiled for.
+                    // SAFETY: the processor has the instructions of the function.
                     return unsafe { avx($($argument),*) };
                 }
                 $body::<$crate::simd::lanes::Portable $(, $element)?>($($argument),*)
@@ -110,14 +116,14 @@ macro_rules! dispatch_lanes {
 }
 pub(crate) use dispatch_lanes;
 
-/// How a float is stored: float32 or float16.
+/// Type of stored floats: float32 or float16.
 pub trait FloatElement: Copy + Debug + Default + Send + Sync + 'static {
     /// Widens one value.
     fn widen(self) -> f32;
     /// Widens [`LANES`] values.
     fn load<L: Lanes>(from: &[Self; LANES]) -> L;
-    /// Stores the nearest values. A finite value never becomes infinite; infinities and NaN stay
-    /// what they are.
+    /// Stores the nearest values. A finite value never becomes infinite. Infinities and NaN stay
+    /// the same.
     ///
     /// # Panics
     ///
@@ -182,11 +188,11 @@ fn store_halves_body<L: Lanes>(from: &[f32], to: &mut [f16]) {
 #[derive(Clone, Copy)]
 #[cfg_attr(
     target_arch = "aarch64",
-    allow(dead_code, reason = "tests alone use it where every processor has NEON")
+    allow(dead_code, reason = "only tests use it, since every AArch64 has NEON")
 )]
 pub(crate) struct Portable([f32; LANES]);
 
-// SAFETY: it needs no instructions beyond the baseline.
+// SAFETY: plain Rust needs no instructions beyond the baseline.
 unsafe impl Lanes for Portable {
     const ACCUMULATORS: usize = 2;
 
@@ -224,7 +230,7 @@ unsafe impl Lanes for Portable {
     }
     #[inline(never)]
     unsafe fn compute<K: Microkernel, const MR: usize, const NR: usize>(kernel: K) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises the requirements of the kernel.
         unsafe { kernel.compute::<Self, MR, NR>() }
     }
 }
@@ -243,47 +249,47 @@ macro_rules! registers {
         #[derive(Clone, Copy)]
         pub(crate) struct $name([$register; $count]);
 
-        // SAFETY: whoever uses it checked for its instructions; loads and stores stay within the
-        // array.
-        #[allow(unused_unsafe, reason = "some of these are safe in newer versions of the library")]
+        // SAFETY: the users of the type check for its instructions. Loads and stores stay within
+        // the array.
+        #[allow(unused_unsafe, reason = "newer standard libraries have some as safe functions")]
         unsafe impl Lanes for $name {
             const ACCUMULATORS: usize = $sums;
 
             #[inline(always)]
             fn splat(value: f32) -> Self {
-                // SAFETY: as above.
+                // SAFETY: the processor has the instructions.
                 Self([unsafe { $splat(value) }; $count])
             }
             #[inline(always)]
             fn load(from: &[f32; LANES]) -> Self {
                 let mut loaded = Self::splat(0.0);
                 for index in 0..$count {
-                    // SAFETY: as above.
+                    // SAFETY: the load is within the array.
                     loaded.0[index] = unsafe { $load(from.as_ptr().add(index * $width)) };
                 }
                 loaded
             }
             #[inline(always)]
             fn load_half(from: &[f16; LANES]) -> Self {
-                // SAFETY: as above.
+                // SAFETY: the processor has the instructions.
                 unsafe { $load_half(from) }
             }
             #[inline(always)]
             fn load_integers(from: &[i8; LANES]) -> Self {
-                // SAFETY: as above.
+                // SAFETY: the processor has the instructions.
                 unsafe { $load_integers(from) }
             }
             #[inline(always)]
             fn store(self, to: &mut [f32; LANES]) {
                 for index in 0..$count {
-                    // SAFETY: as above.
+                    // SAFETY: the store is within the array.
                     unsafe { $store(to.as_mut_ptr().add(index * $width), self.0[index]) };
                 }
             }
             #[inline(always)]
             fn store_half(self, to: &mut [f16; LANES]) {
                 for index in 0..$count {
-                    // SAFETY: as above.
+                    // SAFETY: the store is within the array.
                     unsafe { $store_half(to.as_mut_ptr().add(index * $width), self.0[index]) };
                 }
             }
@@ -291,7 +297,7 @@ macro_rules! registers {
             fn add_product(self, a: Self, b: Self) -> Self {
                 let mut sum = self;
                 for index in 0..$count {
-                    // SAFETY: as above.
+                    // SAFETY: the processor has the instructions.
                     sum.0[index] = unsafe { $add_product(a.0[index], b.0[index], sum.0[index]) };
                 }
                 sum
@@ -300,7 +306,7 @@ macro_rules! registers {
             fn times(self, other: Self) -> Self {
                 let mut product = self;
                 for index in 0..$count {
-                    // SAFETY: as above.
+                    // SAFETY: the processor has the instructions.
                     product.0[index] = unsafe { $times(product.0[index], other.0[index]) };
                 }
                 product
@@ -309,15 +315,15 @@ macro_rules! registers {
             unsafe fn compute<K: Microkernel, const MR: usize, const NR: usize>(kernel: K) {
                 /// # Safety
                 ///
-                /// As [`Microkernel::compute`] has it.
+                /// The requirements of [`Microkernel::compute`] hold.
                 #[target_feature(enable = $features)]
                 #[inline(never)]
                 unsafe fn compute<K: Microkernel, const MR: usize, const NR: usize>(kernel: K) {
-                    // SAFETY: as the caller promises.
+                    // SAFETY: the caller promises the requirements of the kernel.
                     unsafe { kernel.compute::<$name, MR, NR>() }
                 }
-                // SAFETY: whoever uses these registers checked for their instructions; the rest is
-                // the caller's promise.
+                // SAFETY: the users of the type check for its instructions, and the caller promises
+                // the requirements of the kernel.
                 unsafe { compute::<K, MR, NR>(kernel) }
             }
         }
@@ -364,10 +370,10 @@ mod x86_64 {
 
     /// # Safety
     ///
-    /// The processor has AVX and F16C, and there is room for eight.
+    /// The processor has AVX and F16C, and `to` has space for eight values.
     #[inline(always)]
     unsafe fn narrow_avx(to: *mut f16, from: __m256) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises the instructions and the space.
         unsafe {
             _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from));
         };
@@ -375,10 +381,10 @@ mod x86_64 {
 
     /// # Safety
     ///
-    /// The processor has AVX-512, and there is room for sixteen.
+    /// The processor has AVX-512, and `to` has space for sixteen values.
     #[inline(always)]
     unsafe fn narrow_avx512(to: *mut f16, from: __m512) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises the instructions and the space.
         unsafe {
             _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(from));
         };
@@ -441,10 +447,10 @@ mod aarch64 {
 
     /// # Safety
     ///
-    /// The processor has NEON, and there is room for four.
+    /// The processor has NEON, and `to` has space for four values.
     #[inline(always)]
     unsafe fn narrow_neon(to: *mut f16, from: float32x4_t) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises the instructions and the space.
         unsafe { vst1_u16(to.cast(), vreinterpret_u16_f16(vcvt_f16_f32(from))) };
     }
 

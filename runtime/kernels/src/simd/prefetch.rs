@@ -1,20 +1,20 @@
-//! Prefetching for a loop that reads memory from end to end.
+//! Prefetching for loops that read memory sequentially.
 //!
-//! A processor notices such a loop and prefetches by itself, but most stop at the end of a page. A
-//! loop that reads several streams in turn reaches the end of a page often, so it is worth an
-//! instruction a cache line to prefetch across it. AMD's processors since Zen 4 cross pages by
-//! themselves. There a loop with little arithmetic is quickest without the instruction, and a loop
-//! with much arithmetic is quickest when it prefetches into the second-level cache.
+//! A processor detects such a loop and prefetches by itself, but most processors stop at the end of
+//! a page. A loop that reads several streams reaches the end of a page often, so one prefetch
+//! instruction for each cache line pays. AMD processors since Zen 4 prefetch across pages by
+//! themselves. There a loop with little arithmetic is fastest without prefetch instructions, and a
+//! loop with much arithmetic is fastest when it prefetches into the second-level cache.
 
 /// Bytes of a cache line.
 pub(crate) const CACHE_LINE: usize = 64;
 
 /// Whether a loop prefetches, and into which cache.
 pub(crate) trait Prefetch {
-    /// Prefetches the cache line at an address, which may be one that cannot be read.
+    /// Prefetches the cache line at an address, which need not be readable.
     fn fetch<T>(address: *const T);
 
-    /// Prefetches so many elements from an address on, which may be some that cannot be read.
+    /// Prefetches `count` elements from an address on, which need not be readable.
     #[inline(always)]
     fn fetch_all<T>(first: *const T, count: usize) {
         for byte in (0..count * size_of::<T>()).step_by(CACHE_LINE) {
@@ -23,7 +23,7 @@ pub(crate) trait Prefetch {
     }
 }
 
-/// No prefetching: the processor does it by itself.
+/// No prefetch instructions.
 pub(crate) struct NoPrefetch;
 
 impl Prefetch for NoPrefetch {
@@ -31,19 +31,19 @@ impl Prefetch for NoPrefetch {
     fn fetch<T>(_: *const T) {}
 }
 
-/// Into the first-level cache.
+/// Prefetch into the first-level cache.
 pub(crate) type L1 = IntoCache<1>;
-/// Into the second-level cache.
+/// Prefetch into the second-level cache.
 pub(crate) type L2 = IntoCache<2>;
 
-/// Into the cache of a level, 1 or 2.
+/// Prefetch into the cache of a level, 1 or 2.
 pub(crate) struct IntoCache<const LEVEL: u8>;
 
 impl<const LEVEL: u8> Prefetch for IntoCache<LEVEL> {
     #[inline(always)]
     fn fetch<T>(address: *const T) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint that every x86-64 has, and that changes nothing a program can see.
+        // SAFETY: every x86-64 processor has the instruction, and it is only a hint.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
             match LEVEL {

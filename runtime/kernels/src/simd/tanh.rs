@@ -2,11 +2,11 @@
 
 use super::exp::exp;
 
-/// Below this the series is taken: there `1 - exp` would lose digits.
+/// Magnitude below which a series is used, because `1 - exp` would lose digits.
 const NEAR_ZERO: f32 = 0.25;
 
-/// The hyperbolic tangent of `x`, within 3e-7 of its size; NaN for NaN. Every machine computes the
-/// same bits.
+/// The hyperbolic tangent of `x`, with a relative error of at most 3e-7; NaN for NaN. The result
+/// has the same bits on every processor.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
     let square = x * x;

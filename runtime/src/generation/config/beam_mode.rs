@@ -1,4 +1,4 @@
-//! Which beam search is asked for, and what contradicts it.
+//! The kind of beam search that the parameters select, and parameters that contradict it.
 //!
 //! Implements, for beams, `GenerationConfig.get_generation_mode` and the checks of
 //! `GenerationConfig.validate` of transformers 4.46.3, which still has groups and constraints.
@@ -9,20 +9,20 @@ use super::super::parameters::{Constraint, GenerationParameters};
 /// The kinds of beam search.
 #[derive(Debug)]
 pub(super) enum BeamMode {
-    /// Beam search, or none.
+    /// Beam search, or search without beams.
     Plain,
-    /// Diverse beam search with this many groups, above 1.
+    /// Diverse beam search with this number of groups, above 1.
     Groups(usize),
     /// Constrained beam search.
     Constraints(Vec<Constraint>),
 }
 
 impl BeamMode {
-    /// `merged` is `params` over the model's defaults.
+    /// `merged` is `params` merged with the model's defaults.
     ///
     /// # Errors
-    /// [`ParameterError::Contradiction`] where parameters call for different searches. A model's
-    /// defaults for groups only yield to a caller who wants a single beam.
+    /// [`ParameterError::Contradiction`] if parameters select different searches. A caller with a
+    /// single beam overrides a model's defaults for groups.
     pub(super) fn resolve(
         merged: &GenerationParameters,
         params: &GenerationParameters,
@@ -77,7 +77,7 @@ impl BeamMode {
     }
 }
 
-/// What the output must contain, and the parameter that says so.
+/// The constraints on the output, and the name of their parameter.
 fn constraints(merged: &GenerationParameters) -> Option<(&'static str, Vec<Constraint>)> {
     let name = match (&merged.constraints, &merged.force_words_ids) {
         (None, None) => return None,
@@ -127,7 +127,10 @@ mod tests {
             (json!({"num_beams": 4, "diversity_penalty": 1.0}), "`num_beam_groups` above 1"),
             (
                 json!({
-                    "num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0, "do_sample": true,
+                    "num_beams": 4,
+                    "num_beam_groups": 2,
+                    "diversity_penalty": 1.0,
+                    "do_sample": true,
                 }),
                 "`do_sample`",
             ),

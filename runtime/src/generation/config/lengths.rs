@@ -1,4 +1,4 @@
-//! Token counts that bound a sequence, the prompt included.
+//! Bounds on the length of a sequence, including the prompt.
 //!
 //! Implements `GenerationMixin._prepare_generated_length` and `_validate_generated_length`
 //! (transformers 5.24.0).
@@ -7,24 +7,25 @@ use super::super::error::ParameterError;
 use super::super::parameters::GenerationParameters;
 use super::tokens::SpecialTokens;
 
-/// New tokens where neither model nor caller gives a greatest length, as in transformers.
+/// Maximum number of new tokens if neither model nor caller gives a maximum length, as in
+/// transformers.
 const DEFAULT_NEW_TOKENS: usize = 20;
 
-/// Token counts that bound a sequence, the prompt included.
+/// Bounds on the length of a sequence, including the prompt.
 #[derive(Debug, Clone)]
 pub(crate) struct Lengths {
-    /// Decoder start and what the caller wants after it.
+    /// The decoder start, followed by the caller's `decoder_input_ids`.
     pub(crate) prompt: Vec<u32>,
     pub(crate) max_length: usize,
     pub(crate) min_length: usize,
-    /// Tokens that the decoder can read; `None` where its positions have no end.
+    /// Number of tokens that the decoder can read; `None` if unlimited.
     pub(crate) positions: Option<usize>,
-    /// The parameter that decided `max_length`, and its value, for messages.
+    /// Name and value of the parameter that decided `max_length`, for messages.
     decided_by: (&'static str, i64),
 }
 
 impl Lengths {
-    /// `merged` is `params` over the model's defaults.
+    /// `merged` is `params` merged with the model's defaults.
     pub(super) fn resolve(
         merged: &GenerationParameters,
         params: &GenerationParameters,
@@ -60,8 +61,8 @@ impl Lengths {
             None => merged.min_length.unwrap_or(0),
         };
         let min_length = usize::try_from(min_length).unwrap_or(0);
-        // transformers warns. A caller who asks for both is told; a model's default only yields to
-        // max_length.
+        // transformers warns. Here it is an error if the caller gives the minimum; a minimum of the
+        // model's defaults yields to max_length.
         let asked = [("min_new_tokens", params.min_new_tokens), ("min_length", params.min_length)];
         let mut asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
         if let Some((name, value)) = asked.next()
@@ -76,16 +77,16 @@ impl Lengths {
         Ok(Self { prompt, max_length, min_length, positions, decided_by })
     }
 
-    /// Most tokens that the decoder ever reads.
+    /// Maximum number of tokens that the decoder reads.
     pub(crate) fn longest_history(&self) -> usize {
         let longest = self.max_length;
         self.positions.map_or(longest, |positions| positions.min(longest))
     }
 
-    /// What to say where a sequence reaches the end of the decoder's positions.
+    /// The error of a sequence that reaches the end of the decoder's positions.
     pub(crate) fn beyond_positions(&self, positions: usize) -> ParameterError {
         let (name, value) = self.decided_by;
-        let most = match name {
+        let max = match name {
             "max_new_tokens" => (positions + 1).saturating_sub(self.prompt.len()),
             _ => positions + 1,
         };
@@ -93,14 +94,14 @@ impl Lengths {
             name,
             value: value.to_string(),
             reason: format!(
-                "a sequence reached the end of the model's {positions} positions; at most {most} \
+                "a sequence reached the end of the model's {positions} positions; at most {max} \
                  tokens fit"
             ),
         }
     }
 }
 
-/// The decoder start, and what the caller wants after it.
+/// The decoder start, followed by the caller's `decoder_input_ids`.
 fn prompt(
     merged: &GenerationParameters,
     tokens: &SpecialTokens,

@@ -4,21 +4,21 @@ use super::super::error::ParameterError;
 use super::super::parameters::GenerationParameters;
 use super::strategy::Strategy;
 
-/// transformers' `max_matching_ngram_size` where neither model nor caller gives one.
+/// transformers' default of `max_matching_ngram_size`.
 const DEFAULT_NGRAM_SIZE: usize = 2;
 
 /// Settings of prompt lookup.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookup {
-    /// Most tokens of a draft.
+    /// Maximum number of tokens in a draft.
     pub(crate) tokens: usize,
-    /// Most of the newest tokens that are looked up.
+    /// Maximum number of newest tokens that are looked up.
     pub(crate) ngram_size: usize,
 }
 
 impl Lookup {
-    /// Drafts serve one sequence that grows token by token. Who asks for more is told; a model's
-    /// default only yields, as in transformers.
+    /// Drafts need a single sequence that grows token by token. Otherwise a caller's parameter is
+    /// an error, and a model's default has no effect, as in transformers.
     pub(super) fn resolve(
         merged: &GenerationParameters,
         params: &GenerationParameters,

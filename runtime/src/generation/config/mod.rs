@@ -1,5 +1,5 @@
-//! What a search follows: parameters over the model's defaults, resolved as transformers resolves
-//! them.
+//! The configuration of a search: the caller's parameters merged with the model's defaults, as in
+//! transformers.
 //!
 //! Implements `GenerationMixin._prepare_generation_config`, `GenerationConfig.get_generation_mode`
 //! and the checks across parameters of `GenerationConfig.validate` (transformers 5.24.0).
@@ -25,21 +25,21 @@ pub(crate) use lookup::Lookup;
 pub(crate) use strategy::{Beams, Sampling, Strategy};
 pub(crate) use tokens::SpecialTokens;
 
-/// What the model allows, whatever is asked for.
+/// Limits of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Decoder positions that the model has, `None` where its positions have no end (T5).
+    /// Number of decoder positions; `None` if positions are unlimited (T5).
     pub max_target_positions: Option<usize>,
-    /// Tokens that the decoder scores.
+    /// Number of tokens that the decoder scores.
     pub vocab_size: usize,
-    /// Whether the encoder knows tokens with global attention.
+    /// Whether the encoder supports tokens with global attention.
     pub global_attention: bool,
 }
 
-/// Effective settings of a search, consistent and within the model's limits.
+/// The checked configuration of a search.
 #[derive(Debug, Clone)]
 pub struct GenerationConfig {
-    /// The caller's parameters over the model's defaults: the processors read theirs from it.
+    /// The caller's parameters merged with the model's defaults, for the logits processors.
     parameters: GenerationParameters,
     pub(crate) lengths: Lengths,
     pub(crate) tokens: SpecialTokens,
@@ -51,7 +51,7 @@ pub struct GenerationConfig {
     global_attention_mask: GlobalAttentionMask,
 }
 
-/// What ends a search beside end tokens and `max_length`.
+/// What ends a search besides end tokens and `max_length`.
 #[derive(Clone)]
 pub(crate) struct StoppingSettings {
     pub(crate) max_time: Option<Duration>,
@@ -71,9 +71,10 @@ impl fmt::Debug for StoppingSettings {
 }
 
 impl GenerationConfig {
-    /// Resolves `params` over `defaults`, a model's generation_config.json, within `limits`.
+    /// Merges `params` with `defaults`, a model's generation_config.json, within `limits`.
     ///
-    /// Only what this search uses is judged: a temperature of 0 is no fault where nothing is drawn.
+    /// Only parameters that this search uses are checked: a temperature of 0 is no error without
+    /// sampling.
     ///
     /// # Errors
     /// A [`ParameterError`] naming the parameter that is out of range, contradicts another one, is
@@ -122,7 +123,7 @@ impl GenerationConfig {
         Ok(config)
     }
 
-    /// The logits processors, each new.
+    /// Creates the logits processors.
     pub(super) fn processors(&self) -> Result<LogitsProcessors, ParameterError> {
         LogitsProcessors::new(&Settings {
             parameters: &self.parameters,
@@ -131,7 +132,7 @@ impl GenerationConfig {
         })
     }
 
-    /// Decoder rows that each document occupies: its beams, or its sampled sequences.
+    /// Decoder rows of each document: its beams, or its sampled sequences.
     #[must_use]
     pub fn rows_per_document(&self) -> usize {
         match (&self.strategy, self.strategy.beams()) {
@@ -141,16 +142,15 @@ impl GenerationConfig {
         }
     }
 
-    /// Longest sequence in tokens, the decoder start included. The decoder makes at most one step
-    /// fewer.
+    /// Maximum length of a sequence in tokens, including the decoder start. The decoder makes at
+    /// most one step fewer.
     #[must_use]
     pub fn max_length(&self) -> usize {
         self.lengths.max_length
     }
 
-    /// Most tokens of a sequence that the decoder reads.
-    #[must_use]
-    pub fn longest_history(&self) -> usize {
+    /// Maximum number of tokens of a sequence that the decoder reads.
+    pub(crate) fn longest_history(&self) -> usize {
         self.lengths.longest_history()
     }
 
@@ -161,14 +161,13 @@ impl GenerationConfig {
         &self.lengths.prompt
     }
 
-    /// The token of padding, which the end token stands in for where there is none.
-    #[must_use]
-    pub fn pad_token_id(&self) -> Option<i64> {
+    /// The padding token, or the first end token if there is none.
+    fn pad_token_id(&self) -> Option<i64> {
         self.parameters.pad_token_id.or(self.first_end())
     }
 
-    /// What transformers' `generate` fills rows with behind sequences that are shorter than others:
-    /// padding, and after beam search the end token where padding is token 0.
+    /// The token with which transformers' `generate` fills the rows of shorter sequences: padding,
+    /// or after beam search the end token if padding is token 0.
     #[must_use]
     pub fn fill_token_id(&self) -> i64 {
         let pad = self.pad_token_id();
@@ -179,44 +178,20 @@ impl GenerationConfig {
         }
     }
 
-    /// The first end token, as it was given.
+    /// The first end token of the parameters.
     fn first_end(&self) -> Option<i64> {
         self.parameters.eos_token_id.as_deref().unwrap_or_default().first().copied()
     }
 
-    /// The token that stands where no sequence was found.
+    /// The token that replaces a sequence that was not found.
     pub(crate) fn pad(&self) -> u32 {
         self.tokens.pad
     }
 
-    /// Tokens of which any ends a sequence.
-    #[must_use]
-    pub fn eos_token_ids(&self) -> &[u32] {
-        &self.tokens.eos
-    }
-
-    /// Sequences returned for each document.
+    /// Number of sequences returned for each document.
     #[must_use]
     pub fn num_return_sequences(&self) -> usize {
         self.num_return_sequences
-    }
-
-    /// Whether tokens are drawn at random.
-    #[must_use]
-    pub fn do_sample(&self) -> bool {
-        matches!(self.strategy, Strategy::Sample(_) | Strategy::Beam { sampling: Some(_), .. })
-    }
-
-    /// Whether this is beam search, whose tokens are final only at the end.
-    #[must_use]
-    pub fn is_beam_search(&self) -> bool {
-        !matches!(self.strategy, Strategy::Greedy | Strategy::Sample(_))
-    }
-
-    /// Whether tokens are drafted from the source, where a document decodes alone.
-    #[must_use]
-    pub fn drafts(&self) -> bool {
-        self.lookup.is_some()
     }
 
     /// The source tokens with global attention.
@@ -225,13 +200,13 @@ impl GenerationConfig {
         &self.global_attention_mask
     }
 
-    /// Texts that end a sequence; where there are any, [`Self::with_stop_strings`] must follow.
+    /// Texts that end a sequence. If there are any, [`Self::with_stop_strings`] must be called.
     #[must_use]
     pub fn stop_strings(&self) -> &[String] {
         &self.stopping.stop_strings
     }
 
-    /// Gives the search the tokenizer's knowledge of which token histories end in a stop string.
+    /// Adds the matcher of the stop strings.
     #[must_use]
     pub fn with_stop_strings(mut self, matcher: Arc<dyn StopStrings>) -> Self {
         self.stopping.matcher = Some(matcher);
@@ -239,7 +214,7 @@ impl GenerationConfig {
     }
 }
 
-/// `merged` is `params` over the model's defaults.
+/// `merged` is `params` merged with the model's defaults.
 fn global_attention_mask(
     merged: &GenerationParameters,
     params: &GenerationParameters,
@@ -349,7 +324,7 @@ mod tests {
         assert!(error.expect_err("no start").to_string().contains("`decoder_start_token_id`"));
     }
 
-    /// Each of these works in transformers, in a model's defaults as well as in a request.
+    /// Each of these works in transformers, both in a model's defaults and in a request.
     #[test]
     fn what_the_search_does_not_use_is_not_judged() {
         for unused in [
@@ -368,7 +343,8 @@ mod tests {
             json!({"bos_token_id": -1}),
             json!({"suppress_tokens": [-1, 100], "begin_suppress_tokens": [500]}),
             json!({"max_length": -3, "max_new_tokens": 5}),
-            json!({"min_length": -1, "no_repeat_ngram_size": -1, "encoder_no_repeat_ngram_size": -2}),
+            json!({"min_length": -1, "no_repeat_ngram_size": -1}),
+            json!({"encoder_no_repeat_ngram_size": -2}),
             json!({"diversity_penalty": -1.0}),
             json!({"max_time": -1}),
         ] {
@@ -377,7 +353,7 @@ mod tests {
             let by_model = resolve(unused.clone(), json!({}));
             assert!(by_model.is_ok(), "{unused}: {by_model:?}");
         }
-        // Values of a wrong type pass in a model's defaults alone: a caller is told.
+        // Values of a wrong type pass only in a model's defaults; a caller gets an error.
         for unused in [
             json!({"temperature": "hot", "early_stopping": 7, "length_penalty": "long"}),
             json!({"penalty_alpha": 0.6, "num_beams": 2}),

@@ -1,22 +1,22 @@
-//! How tokens are chosen: transformers' generation mode.
+//! The search strategy: transformers' generation mode.
 
 use super::super::error::ParameterError;
 use super::super::parameters::{Constraint, EarlyStopping, GenerationParameters, MAX_ROWS};
 use super::beam_mode::BeamMode;
 use super::tokens::SpecialTokens;
 
-/// How tokens are chosen: transformers' generation mode.
+/// The search strategy: transformers' generation mode.
 #[derive(Debug, Clone)]
 pub(crate) enum Strategy {
-    /// The best token at each step.
+    /// Greedy search: the best token at each step.
     Greedy,
-    /// A random token at each step.
+    /// Sampling: a random token at each step.
     Sample(Sampling),
-    /// The best sequences; with `sampling`, candidates are drawn and not ranked.
+    /// Beam search; with `sampling`, candidates are drawn instead of ranked.
     Beam { beams: Beams, sampling: Option<Sampling> },
-    /// The best sequences of groups that differ; their number divides that of the beams.
+    /// Diverse beam search. The number of groups divides the number of beams.
     GroupBeam { beams: Beams, groups: usize },
-    /// The best sequences that contain what they must.
+    /// Constrained beam search.
     ConstrainedBeam { beams: Beams, constraints: Vec<Constraint> },
 }
 
@@ -28,14 +28,14 @@ pub(crate) struct Beams {
     pub(crate) early_stopping: EarlyStopping,
 }
 
-/// Settings of the draws.
+/// Settings of sampling.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sampling {
     pub(crate) seed: u64,
 }
 
 impl Strategy {
-    /// `merged` is `params` over the model's defaults.
+    /// `merged` is `params` merged with the model's defaults.
     pub(super) fn resolve(
         merged: &GenerationParameters,
         params: &GenerationParameters,
@@ -54,8 +54,8 @@ impl Strategy {
                 name: "num_beams",
                 value: num_beams.to_string(),
                 reason: format!(
-                    "the vocabulary has {} tokens, too few to rank {candidates} candidates for each \
-                     beam",
+                    "the vocabulary has {} tokens, too few to rank {candidates} candidates for \
+                     each beam",
                     tokens.vocab_size
                 ),
             });
@@ -77,7 +77,7 @@ impl Strategy {
         })
     }
 
-    /// The beams, where there are any.
+    /// Settings of beam search, if there are beams.
     pub(super) fn beams(&self) -> Option<Beams> {
         match self {
             Self::Greedy | Self::Sample(_) => None,
@@ -87,13 +87,13 @@ impl Strategy {
         }
     }
 
-    /// Sequences returned for each document.
+    /// Number of sequences returned for each document.
     pub(super) fn return_sequences(
         &self,
         merged: &GenerationParameters,
     ) -> Result<usize, ParameterError> {
         let wanted = merged.num_return_sequences.unwrap_or(1);
-        let (most, reason) = match (self, self.beams()) {
+        let (max, reason) = match (self, self.beams()) {
             (_, Some(Beams { num_beams, .. })) => {
                 (num_beams, format!("beam search finds at most `num_beams`, which is {num_beams}"))
             }
@@ -103,7 +103,7 @@ impl Strategy {
             ),
             (_, None) => (MAX_ROWS, String::new()),
         };
-        if wanted > most {
+        if wanted > max {
             return Err(ParameterError::Contradiction {
                 name: "num_return_sequences",
                 value: wanted.to_string(),

@@ -1,18 +1,18 @@
-//! Tokens with a meaning.
+//! Special tokens.
 //!
 //! Implements `GenerationMixin._prepare_special_tokens` (transformers 5.24.0).
 
 use super::super::error::{ParameterError, shown};
 use super::super::parameters::GenerationParameters;
 
-/// Tokens with a meaning, and the vocabulary that they belong to.
+/// Special tokens, and the size of their vocabulary.
 #[derive(Debug, Clone)]
 pub(crate) struct SpecialTokens {
-    /// Any of these ends a sequence; empty where the model has none.
+    /// End tokens: each ends a sequence. Empty if the model has none.
     pub(crate) eos: Vec<u32>,
-    /// End tokens as they were given, those that the vocabulary does not have included.
+    /// Number of end tokens in the parameters, including those outside the vocabulary.
     pub(crate) end_count: usize,
-    /// Fed to rows that are finished while others of their document are not.
+    /// Token that is fed to finished rows while other rows of the document are not finished.
     pub(crate) pad: u32,
     pub(crate) vocab_size: usize,
 }
@@ -22,24 +22,23 @@ impl SpecialTokens {
         let given = merged.eos_token_id.as_deref().unwrap_or_default();
         let mut tokens = Self { eos: Vec::new(), end_count: given.len(), pad: 0, vocab_size };
         tokens.eos = tokens.known(Some(given));
-        // transformers feeds any pad token and ignores what comes out of it.
+        // transformers feeds any padding token and ignores the resulting scores.
         let pad = merged.pad_token_id.or(given.first().copied());
         tokens.pad = tokens.known(pad.as_slice().into()).first().copied().unwrap_or(0);
         tokens
     }
 
-    /// Those of the ids that the vocabulary has. The others name no token, and so match none.
+    /// The ids that are in the vocabulary. The others match no token.
     pub(crate) fn known(&self, ids: Option<&[i64]>) -> Vec<u32> {
         let ids = ids.unwrap_or_default().iter();
         let ids = ids.filter_map(|id| u32::try_from(*id).ok());
         ids.filter(|id| (*id as usize) < self.vocab_size).collect()
     }
 
-    /// Checks ids of tokens that must be in the vocabulary, for their scores or embeddings are
-    /// used.
+    /// Checks ids that must be in the vocabulary, because their scores or embeddings are used.
     ///
     /// # Errors
-    /// [`ParameterError::Invalid`] for the first that is not.
+    /// [`ParameterError::Invalid`] for the first id that is not.
     pub(crate) fn check(&self, name: &'static str, ids: &[u32]) -> Result<(), ParameterError> {
         match ids.iter().find(|id| **id as usize >= self.vocab_size) {
             None => Ok(()),
@@ -51,8 +50,8 @@ impl SpecialTokens {
         }
     }
 
-    /// Candidates that beam search ranks for each beam: even if every beam ends in every way,
-    /// enough go on.
+    /// Number of candidates that beam search ranks for each beam: enough to continue all beams even
+    /// if each end token of each beam is among the candidates.
     pub(crate) fn candidates_per_beam(&self) -> usize {
         (1 + self.end_count).max(2)
     }

@@ -1,8 +1,8 @@
-//! What a caller asks for: transformers' generation parameters, each optional.
+//! transformers' generation parameters, each optional.
 //!
-//! One table ([`parameters!`]) gives every parameter its documentation, scope, name, type and
-//! allowed values; the lines of the logits processors' parameters come from [`with_processors!`].
-//! The struct, the JSON reader, the range checks and the list of names all come from the table.
+//! One table ([`parameters!`]) gives the documentation, scope, name, type and allowed values of
+//! each parameter. [`with_processors!`] adds the lines of the logits processors' parameters. The
+//! struct, the JSON reader, the range checks and the list of names are generated from the table.
 //!
 //! Implements the names of `GenerationConfig.__init__` and the range checks of
 //! `GenerationConfig.validate` and of the logits processors' constructors in transformers 5.24.0.
@@ -23,27 +23,33 @@ use super::processors::table::with_processors;
 use names::{HARMLESS, NOT_SUPPORTED, REFUSED, is_off, nearest};
 use values::FromJson;
 
-/// Most rows (beams, or sampled sequences) of one document: a bound on memory, far above any use.
+/// Maximum number of rows (beams, or sampled sequences) of one document. It bounds memory, and is
+/// far above any use.
 pub const MAX_ROWS: usize = 256;
-/// transformers' `top_k` where neither model nor caller gives one.
+/// transformers' default of `top_k`.
 pub(super) const DEFAULT_TOP_K: i64 = 50;
-/// Most end tokens: beam search ranks as many candidates more for each beam.
+/// Maximum number of end tokens. Beam search ranks a candidate more for each of them and each beam.
 const MAX_ENDS: usize = 256;
-/// Most token ids in one list.
+/// Maximum number of token ids in one list.
 const MAX_IDS: usize = 65_536;
-/// Most sequences of token ids in one list: each is compared with the history at every step.
+/// Maximum number of token sequences in one list. Each is compared with the history at every step.
 const MAX_SEQUENCES: usize = 16_384;
-/// Most constraints, and tokens in them: each beam is compared with all of them at every step.
+/// Maximum number of constraints. Each beam is compared with all of them at every step.
 const MAX_CONSTRAINTS: usize = 64;
+/// Maximum number of tokens in all constraints.
 const MAX_CONSTRAINT_TOKENS: usize = 1024;
-/// Most stop strings, and bytes in each of them.
+/// Maximum number of stop strings.
 const MAX_STOP_STRINGS: usize = 64;
+/// Maximum number of bytes in a stop string.
 const MAX_STOP_STRING: usize = 1024;
 
 macro_rules! parameters {
-    ($( $(#[doc = $doc:literal])* $scope:ident $name:ident: $type:ty, $allowed:expr, $check:expr; )*) => {
-        /// Generation parameters, named as transformers names them; those not set fall back to the
-        /// model's defaults.
+    ($(
+        $(#[doc = $doc:literal])*
+        $scope:ident $name:ident: $type:ty, $allowed:expr, $check:expr;
+    )*) => {
+        /// Generation parameters, under transformers' names. The model's defaults apply to those
+        /// that are not set.
         ///
         /// ```
         /// use epitome_runtime::generation::GenerationParameters;
@@ -60,16 +66,16 @@ macro_rules! parameters {
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct GenerationParameters {
             $( $(#[doc = $doc])* pub $name: Option<$type>, )*
-            /// Names given as `null`: for these not even the model's default applies.
+            /// Names of parameters given as `null`: the model's default does not apply to them.
             pub cleared: BTreeSet<&'static str>,
         }
 
-        /// Every parameter that is followed, in the order of the documentation.
+        /// Names of all supported parameters, in the order of the documentation.
         const NAMES: &[&str] = &[$( stringify!($name), )*];
 
         impl GenerationParameters {
-            /// Sets one parameter from JSON; `Ok(false)` where the name is none of those followed.
-            /// The value of a parameter that only some searches use is checked by those.
+            /// Sets one parameter from JSON. Returns `Ok(false)` if the name is not supported. A
+            /// parameter that only some searches use is checked once the search is known.
             fn set(&mut self, name: &str, value: &Value) -> Result<bool, Fault> {
                 let off = Value::Bool(false);
                 let value = if is_not_true(name, value) { &off } else { value };
@@ -81,7 +87,8 @@ macro_rules! parameters {
                             return Ok(true);
                         }
                         let check: fn(&$type) -> bool = $check;
-                        let is_allowed = |value: &$type| Scope::$scope != Scope::Always || check(value);
+                        let is_checked = Scope::$scope == Scope::Always;
+                        let is_allowed = |value: &$type| !is_checked || check(value);
                         let parsed = <$type as FromJson>::from_json(value).filter(is_allowed);
                         if parsed.is_none() {
                             return Err(Fault {
@@ -102,7 +109,7 @@ macro_rules! parameters {
                 Ok(true)
             }
 
-            /// The JSON schema of an object of parameters, with the documentation of each.
+            /// The JSON schema of all parameters, with their documentation.
             pub fn schema() -> Value {
                 let mut properties = Map::new();
                 $( properties.insert(
@@ -121,7 +128,7 @@ macro_rules! parameters {
                 })
             }
 
-            /// Checks each value by itself that a search in this mode uses.
+            /// Checks each value that a search in this mode uses.
             ///
             /// # Errors
             /// [`ParameterError::Invalid`] for the first value that its parameter does not allow.
@@ -147,7 +154,7 @@ macro_rules! parameters {
                 }
             }
 
-            /// These parameters, completed by `defaults` where they are silent.
+            /// Merges these parameters with `defaults`, which apply to parameters that are not set.
             #[must_use]
             pub fn overlaid_on(&self, defaults: &Self) -> Self {
                 let mut cleared = self.cleared.clone();
@@ -177,63 +184,65 @@ with_processors! { parameters! {
     Beams length_penalty: f64, "a finite number", |value| value.is_finite();
     /// When beam search may end. Default `false`.
     Beams early_stopping: EarlyStopping, "true, false or \"never\"", any;
-    /// Groups into which the beams are divided, each kept from choosing what those before it chose;
-    /// needs `diversity_penalty`. Default 1.
+    /// Number of groups of beams. Each group avoids tokens that earlier groups chose; needs
+    /// `diversity_penalty`. Default 1.
     Always num_beam_groups: usize, "a whole number from 1 to 256",
         |value| (1..=MAX_ROWS).contains(value);
-    /// Tokens that the output must contain: each element a list of tokens in a row, or a list of
-    /// such lists of which one is enough.
+    /// Tokens that the output must contain. Each element is a list of tokens in a row, or a list of
+    /// such lists, of which one must occur.
     Always force_words_ids: Vec<Constraint>, "a list of at most 64 phrases (lists of token ids) or \
         choices (lists of phrases of which none begins another), with at most 1024 tokens",
         |list| sound(list);
-    /// The same with transformers' names, as `[{"PhrasalConstraint": [ids]},
-    /// {"DisjunctiveConstraint": [[ids], [ids]]}]`; both may be given.
-    Always constraints: Vec<Constraint>, "a list of at most 64 `{\"PhrasalConstraint\": [token ids]}` \
+    /// Constraints under transformers' names, as `[{"PhrasalConstraint": [ids]},
+    /// {"DisjunctiveConstraint": [[ids], [ids]]}]`; may be given together with `force_words_ids`.
+    Always constraints: Vec<Constraint>,
+        "a list of at most 64 `{\"PhrasalConstraint\": [token ids]}` \
         or `{\"DisjunctiveConstraint\": [[token ids], …]}` (of which none begins another), with at \
         most 1024 tokens", |list| sound(list);
-    /// Longest sequence in tokens, the decoder start included. Default: 20 new tokens.
+    /// Maximum length of a sequence in tokens, including the decoder start. Default: 20 new tokens.
     Always max_length: i64, "a whole number", any;
-    /// Most tokens generated; takes precedence over `max_length`.
+    /// Maximum number of generated tokens; takes precedence over `max_length`.
     Always max_new_tokens: usize, "a whole number above 0", |value| *value > 0;
-    /// Seconds after which generation ends with what it has. Default: no limit.
+    /// Maximum seconds of generation. The sequences are then cut. Default: no limit.
     Always max_time: f64, "a finite number of seconds", |value| value.is_finite();
     /// Texts that end a sequence once generated.
-    Always stop_strings: Vec<String>, "a text or a list of at most 64 texts, each of 1 to 1024 bytes",
+    Always stop_strings: Vec<String>,
+        "a text or a list of at most 64 texts, each of 1 to 1024 bytes",
         |texts| (1..=MAX_STOP_STRINGS).contains(&texts.len())
             && texts.iter().all(|text| (1..=MAX_STOP_STRING).contains(&text.len()));
     /// Draws tokens at random instead of taking the best. Default false.
     Always do_sample: bool, "true or false", any;
-    /// Seed of the draws (epitome's own): the same seed and document give the same output. Default
-    /// 0.
+    /// Seed of sampling (a parameter of epitome): the same seed and document give the same output.
+    /// Default 0.
     Sampling seed: u64, "a whole number, 0 or more", any;
-    /// Token ids with which every output starts; the decoder start is put before them where it is
+    /// Token ids with which every output starts. The decoder start is put before them if it is
     /// missing.
     Always decoder_input_ids: Vec<u32>, "a list of 1 to 65536 token ids",
         |ids| (1..=MAX_IDS).contains(&ids.len());
     /// Token that starts the decoder.
     Always decoder_start_token_id: u32, "a token id", any;
-    /// Starts the decoder where `decoder_start_token_id` is not given.
+    /// Token that starts the decoder if `decoder_start_token_id` is not given.
     Always bos_token_id: i64, "a token id", any;
-    /// Token, or tokens, that end a sequence. One that the vocabulary does not have never does.
+    /// Token or tokens that end a sequence. Tokens outside the vocabulary have no effect.
     Always eos_token_id: Vec<i64>, "a token id or a list of at most 256 token ids",
         |ids| ids.len() <= MAX_ENDS;
     /// Token that fills finished rows; it never appears in the output.
     Always pad_token_id: i64, "a token id", any;
-    /// Prompt lookup: most tokens that are drafted from the source, to be verified in one decoder
-    /// step.
+    /// Prompt lookup: maximum number of tokens that are drafted from the source and verified in one
+    /// decoder step.
     Single prompt_lookup_num_tokens: usize, "an integer from 1 to 256",
         |value| (1..=256).contains(value);
-    /// Most of the newest tokens that prompt lookup finds in the source to draft from there.
+    /// Maximum number of newest tokens that prompt lookup searches in the source.
     Single max_matching_ngram_size: usize, "an integer above 0", |value| *value > 0;
-    /// Tokens of the source that attend to all others, and all others to them. Only models of LED
-    /// have such.
+    /// Source tokens with global attention: they attend to all tokens, and all tokens attend to
+    /// them. Only models of LED support it.
     Always global_attention_mask: GlobalAttentionMask, GlobalAttentionMask::ALLOWED,
         |mask| mask.len() <= MAX_IDS;
     /// Also returns a score for each token. Default false.
     Always output_scores: bool, "true or false", any;
 } }
 
-/// The documentation of a parameter, and what it may be.
+/// The documentation of a parameter, with its allowed values.
 fn described(documentation: &str, allowed: &str) -> String {
     format!("{} May be {allowed}.", documentation.trim())
 }
@@ -258,21 +267,21 @@ fn sound(constraints: &[Constraint]) -> bool {
         && constraints.iter().all(Constraint::is_sound)
 }
 
-/// Whether there are some sequences of token ids, none of them empty, and not too many.
+/// Whether a list of token sequences has an allowed length and no empty sequence.
 fn sequences<'a>(sequences: impl Iterator<Item = &'a Vec<u32>> + Clone) -> bool {
     (1..=MAX_SEQUENCES).contains(&sequences.clone().count())
         && sequences.clone().all(|ids| !ids.is_empty())
         && sequences.map(Vec::len).sum::<usize>() <= MAX_IDS
 }
 
-/// Whether transformers takes a value that equals true for none: it asks for these parameters
-/// whether they are the constant `True` (`_get_logits_processor` in `generation/utils.py`).
+/// Whether transformers ignores a number for this parameter: it checks these parameters for the
+/// constant `True` (`_get_logits_processor` in `generation/utils.py`).
 fn is_not_true(name: &str, value: &Value) -> bool {
     let constant = ["remove_invalid_values", "renormalize_logits"].contains(&name);
     constant && value.is_number() && bool::from_json(value).is_some()
 }
 
-/// A value as a message shows it. A message may be logged, and stop strings are text of a user.
+/// Shortens a value for a message. Messages may be logged, so texts of users are left out.
 fn value_shown(name: &str, value: &Value) -> String {
     match (name, value) {
         ("stop_strings", Value::String(text)) => format!("a text of {} bytes", text.len()),
@@ -282,21 +291,22 @@ fn value_shown(name: &str, value: &Value) -> String {
     }
 }
 
-/// A parameter that cannot be read.
+/// An error of a parameter, and the searches that it concerns.
 struct Fault {
     name: &'static str,
     scope: Scope,
     error: ParameterError,
 }
 
-/// The defaults in a model's generation_config.json, in which what no search uses may be wrong.
+/// The defaults in a model's generation_config.json. Errors count only in parameters that the
+/// search uses.
 pub(super) struct ModelDefaults {
     parameters: GenerationParameters,
     faults: Vec<Fault>,
 }
 
 impl ModelDefaults {
-    /// Reads generation_config.json. Entries that are no parameters are passed over.
+    /// Reads generation_config.json. Entries that are no parameters are ignored.
     pub(super) fn read(map: &Map<String, Value>) -> Self {
         let mut parameters = GenerationParameters::default();
         let mut faults = Vec::new();
@@ -306,15 +316,15 @@ impl ModelDefaults {
                 Err(fault) => faults.push(fault),
             }
         }
-        // In the file null is simply "not set".
+        // In the file, null means that a parameter is not set.
         parameters.cleared.clear();
         Self { parameters, faults }
     }
 
-    /// These defaults under `parameters`.
+    /// Merges `parameters` with these defaults.
     ///
     /// # Errors
-    /// [`ParameterError::ModelDefaults`] where the search uses a default that cannot be read.
+    /// [`ParameterError::ModelDefaults`] if the search uses a default that is not valid.
     pub(super) fn under(
         self,
         parameters: &GenerationParameters,
@@ -346,17 +356,17 @@ fn refuse(name: &str, value: &Value) -> Result<(), Fault> {
 }
 
 impl GenerationParameters {
-    /// Reads a JSON object of parameters, named as transformers names them.
+    /// Reads a JSON object of parameters, under transformers' names.
     ///
-    /// Parameters that only concern how transformers computes (`use_cache` and the like) are
-    /// accepted and have no effect; `null` clears a parameter, so that the model's default does not
-    /// apply either.
+    /// Parameters that only change how transformers computes, such as `use_cache`, are accepted and
+    /// have no effect. `null` clears a parameter, so that the model's default does not apply
+    /// either.
     ///
     /// # Errors
-    /// [`ParameterError::Unknown`] for a name that is none, [`ParameterError::NotSupported`] for
-    /// one that is not implemented, [`ParameterError::Invalid`] for a value that has the wrong
-    /// type, or that no search allows. Values that only some searches use are checked when the
-    /// search is known.
+    /// [`ParameterError::Unknown`] for an unknown name, [`ParameterError::NotSupported`] for a
+    /// parameter that is not implemented, [`ParameterError::Invalid`] for a value that has the
+    /// wrong type or that no search allows. Parameters that only some searches use are checked once
+    /// the search is known.
     pub fn from_json(map: &Map<String, Value>) -> Result<Self, ParameterError> {
         let mut parameters = Self::default();
         for (name, value) in map {
@@ -374,7 +384,7 @@ impl GenerationParameters {
         Ok(parameters)
     }
 
-    /// The mode of the search that these parameters ask for.
+    /// The mode of the search that these parameters select.
     pub(super) fn mode(&self) -> Mode {
         Mode {
             num_beams: self.num_beams.unwrap_or(1),
@@ -383,19 +393,19 @@ impl GenerationParameters {
         }
     }
 
-    /// The names of all parameters that are followed.
+    /// Names of all supported parameters.
     #[must_use]
     pub fn names() -> &'static [&'static str] {
         NAMES
     }
 
-    /// The names of transformers' parameters that are refused, unless they are off.
+    /// Names of transformers' parameters that are refused unless they are off.
     #[must_use]
     pub fn refused_names() -> &'static [&'static str] {
         REFUSED
     }
 
-    /// The names that are accepted and have no effect here.
+    /// Names of parameters that are accepted and have no effect.
     #[must_use]
     pub fn harmless_names() -> &'static [&'static str] {
         HARMLESS
@@ -421,7 +431,8 @@ mod tests {
     fn values_of_every_type_are_read() {
         let read = read(json!({
             "num_beams": 4, "length_penalty": -1, "early_stopping": "never", "eos_token_id": 1,
-            "forced_eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]], "sequence_bias": [[[6, 7], 2]],
+            "forced_eos_token_id": [1, 2], "bad_words_ids": [[3], [4, 5]],
+            "sequence_bias": [[[6, 7], 2]],
             "exponential_decay_length_penalty": [5, 1.1], "stop_strings": "end", "use_cache": true,
             "num_beam_groups": 1, "do_sample": true,
         }))
@@ -499,7 +510,9 @@ mod tests {
     fn constraints_are_read_in_both_forms() {
         let both = read(json!({
             "force_words_ids": [[5, 6], [[7], [8, 9]]],
-            "constraints": [{"PhrasalConstraint": [5]}, {"DisjunctiveConstraint": [[8, 7], [8, 9]]}],
+            "constraints": [
+                {"PhrasalConstraint": [5]}, {"DisjunctiveConstraint": [[8, 7], [8, 9]]},
+            ],
         }))
         .expect("valid");
         let choice =
@@ -550,7 +563,7 @@ mod tests {
         );
     }
 
-    /// As Python has them: `True == 1`, `16.0 == 16`, and 1 is true.
+    /// Numbers are read as in Python: `True == 1`, `16.0 == 16`, and 1 is true.
     #[test]
     fn numbers_of_another_type_are_read() {
         let read = read(json!({

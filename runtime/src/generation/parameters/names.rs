@@ -1,11 +1,12 @@
-//! Names of transformers' parameters that epitome does not follow, and how an unknown name is told.
+//! Names of transformers' parameters that epitome does not support, and suggestions for unknown
+//! names.
 
 use serde_json::Value;
 
 use super::scope::Scope;
 use crate::generation::error::SHOWN;
 
-/// Parameters that change how transformers computes and never what: accepted with any value.
+/// Parameters that only change how transformers computes. They are accepted with any value.
 pub(super) const HARMLESS: &[&str] = &[
     "assistant_confidence_threshold",
     "assistant_lookbehind",
@@ -29,8 +30,8 @@ pub(super) const HARMLESS: &[&str] = &[
     "use_cache",
 ];
 
-/// Parameters that change the output and are not implemented, with the searches that use them:
-/// refused unless they are off.
+/// Parameters that change the output and are not implemented, with the searches that use them. They
+/// are refused unless they are off.
 pub(super) const NOT_SUPPORTED: &[(&str, Scope)] = &[
     ("assistant_early_exit", Scope::Single),
     ("assistant_ensemble_weight", Scope::Always),
@@ -46,7 +47,7 @@ pub(super) const NOT_SUPPORTED: &[(&str, Scope)] = &[
     ("watermarking_config", Scope::Always),
 ];
 
-/// The names of those.
+/// Names of [`NOT_SUPPORTED`].
 pub(super) const REFUSED: &[&str] = &{
     let mut names = [""; NOT_SUPPORTED.len()];
     let mut place = 0;
@@ -67,9 +68,9 @@ pub(super) fn is_off(name: &str, value: &Value) -> bool {
     }
 }
 
-/// The known name most like `name`, where one is like it at all.
+/// The known name that is most similar to `name`, if one is similar enough.
 pub(super) fn nearest(name: &str, names: &[&'static str]) -> Option<&'static str> {
-    /// Below this similarity a suggestion confuses more than it helps.
+    /// Minimum similarity. A less similar suggestion confuses more than it helps.
     const ALIKE: f64 = 0.8;
     let name = name.to_ascii_lowercase().replace('-', "_");
     let name: String = name.chars().take(SHOWN).collect();

@@ -1,6 +1,6 @@
-//! Which searches use a parameter.
+//! The searches that use a parameter.
 
-/// The searches that use a parameter. The others do not judge its value, as in transformers.
+/// The searches that use a parameter. Other searches do not check its value, as in transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Every search.
@@ -9,13 +9,13 @@ pub(crate) enum Scope {
     Single,
     /// Searches with beams.
     Beams,
-    /// Searches that draw tokens at random.
+    /// Searches with sampling.
     Sampling,
-    /// Contrastive search, which transformers 5 no longer has.
+    /// Contrastive search, which transformers 5 dropped.
     Contrastive,
 }
 
-/// What decides which parameters a search uses.
+/// The parameters that decide which other parameters a search uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mode {
     pub(super) num_beams: usize,

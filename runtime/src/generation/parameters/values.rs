@@ -1,7 +1,6 @@
 //! The types of parameters, and how JSON values are read as them.
 //!
-//! Numbers are read as Python reads them: `16.0` is the whole number 16, `true` is 1, and 1 is
-//! true.
+//! Numbers are read as in Python: `16.0` is the whole number 16, `true` is 1, and 1 is true.
 
 use std::str::FromStr;
 
@@ -12,30 +11,32 @@ use crate::generation::error::{ParameterError, shown};
 /// When beam search may end: transformers' three-valued `early_stopping`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EarlyStopping {
-    /// `true`: as soon as `num_beams` hypotheses are finished.
+    /// `true`: the search ends as soon as `num_beams` hypotheses are finished.
     True,
-    /// `false`: when no running beam could beat the worst finished one at the current length.
+    /// `false`: the search ends when no running beam could beat the worst finished one at the
+    /// current length.
     #[default]
     False,
-    /// `"never"`: as `false`, but a positive `length_penalty` is granted the greatest length.
+    /// `"never"`: as `false`, but with a positive `length_penalty` the maximum length counts.
     Never,
 }
 
-/// A bias added to the score of the last of these tokens where the others were just generated.
+/// A bias on a token sequence. It is added to the score of the last token when the other tokens end
+/// the history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SequenceBias {
     /// Token ids, at least one.
     pub token_ids: Vec<u32>,
-    /// Added to the score, finite.
+    /// A finite number that is added to the score.
     pub bias: f64,
 }
 
-/// transformers' `exponential_decay_length_penalty`: the end token gains weight from a length on.
+/// transformers' `exponential_decay_length_penalty`: from a length on, the end token's score grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExponentialDecay {
-    /// Generated tokens after which the decay starts.
+    /// Number of generated tokens after which the decay starts.
     pub start: usize,
-    /// Base of the exponential, finite.
+    /// Base of the exponential; a finite number.
     pub factor: f64,
 }
 
@@ -44,13 +45,13 @@ pub struct ExponentialDecay {
 pub enum Constraint {
     /// These tokens in a row: transformers' `PhrasalConstraint`.
     Phrasal(Vec<u32>),
-    /// One of these sequences, of which none may begin another: transformers'
-    /// `DisjunctiveConstraint`.
+    /// One of these sequences: transformers' `DisjunctiveConstraint`. None may be a prefix of
+    /// another.
     Disjunctive(Vec<Vec<u32>>),
 }
 
 impl Constraint {
-    /// All tokens in it.
+    /// All tokens of the constraint.
     pub(crate) fn tokens(&self) -> Vec<u32> {
         match self {
             Self::Phrasal(tokens) => tokens.clone(),
@@ -58,14 +59,14 @@ impl Constraint {
         }
     }
 
-    /// Whether it can be fulfilled, and every alternative of it.
+    /// Whether each alternative can be fulfilled.
     pub(super) fn is_sound(&self) -> bool {
         match self {
             Self::Phrasal(tokens) => !tokens.is_empty(),
             Self::Disjunctive(words) => {
                 let mut sorted: Vec<&Vec<u32>> = words.iter().collect();
                 sorted.sort_unstable();
-                // In this order a beginning stands right before what it begins.
+                // In this order a prefix stands right before a sequence that it begins.
                 !words.is_empty()
                     && words.iter().all(|word| !word.is_empty())
                     && sorted.windows(2).all(|pair| !pair[1].starts_with(pair[0]))
@@ -74,15 +75,15 @@ impl Constraint {
     }
 }
 
-/// The tokens of a source with global attention: they attend to all others, and all others to them
-/// (LED).
+/// The mask of source tokens with global attention (LED): they attend to all tokens, and all tokens
+/// attend to them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GlobalAttentionMask(Vec<bool>);
 
 impl GlobalAttentionMask {
     /// The name of the parameter.
     pub const NAME: &'static str = "global_attention_mask";
-    /// What it may be, for messages.
+    /// The allowed values, for messages.
     pub(super) const ALLOWED: &'static str =
         "\"first\", \"none\" or a list of at most 65536 numbers 0 and 1, one for each token";
 
@@ -104,24 +105,24 @@ impl GlobalAttentionMask {
         !self.0.contains(&true)
     }
 
-    /// Whether each of a source's tokens has global attention, without end.
+    /// For each token of a source whether it has global attention. The iterator is infinite.
     pub fn tokens(&self) -> impl Iterator<Item = bool> {
         self.0.iter().copied().chain(std::iter::repeat(false))
     }
 
-    /// For how many tokens the mask says it; those behind have none.
+    /// Length of the mask. Tokens after it have no global attention.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether the mask says it for no token.
+    /// Whether the mask has length 0.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value in JSON.
+    /// The mask as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self.0.as_slice() {
@@ -132,7 +133,7 @@ impl GlobalAttentionMask {
     }
 }
 
-/// `first`, `none`, or numbers with commas between them: `1,0,1`.
+/// Reads `first`, `none`, or numbers separated by commas: `1,0,1`.
 impl FromStr for GlobalAttentionMask {
     type Err = ParameterError;
 
@@ -147,11 +148,12 @@ impl FromStr for GlobalAttentionMask {
     }
 }
 
-/// A type that a parameter's JSON value can be read as; `None` where it does not fit.
+/// Reads a type from the JSON value of a parameter.
 pub(super) trait FromJson: Sized {
-    /// The usual form of such a value, as a JSON schema.
+    /// The JSON schema of the usual form of a value.
     fn schema() -> Value;
 
+    /// Reads the value; `None` if it does not fit the type.
     fn from_json(value: &Value) -> Option<Self>;
 }
 
@@ -160,19 +162,19 @@ fn list_schema(items: &Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
-/// The schema of a list, in whose place one item may stand.
+/// The schema of a list, or of a single item.
 fn list_or_one_schema(items: &Value) -> Value {
     json!({"anyOf": [items, list_schema(items)]})
 }
 
-/// A number without a fraction.
+/// Reads a number without a fraction.
 fn whole(value: &Value) -> Option<i128> {
     match value {
         Value::Bool(flag) => Some(i128::from(*flag)),
         Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
             (Some(whole), ..) => Some(whole.into()),
             (_, Some(whole), _) => Some(whole.into()),
-            // A conversion that does not fit becomes the nearest number that does.
+            // The conversion saturates.
             (.., Some(number)) if number.fract() == 0.0 => Some(number as i128),
             _ => None,
         },
@@ -256,18 +258,18 @@ impl FromJson for EarlyStopping {
         match value {
             Value::Bool(true) => Some(Self::True),
             Value::String(word) if word == "never" => Some(Self::Never),
-            // transformers accepts 1, which equals true, and then asks whether it `is True`.
+            // transformers accepts 1, which equals true, but then checks whether it `is True`.
             other => bool::from_json(other).map(|_| Self::False),
         }
     }
 }
 
-/// Items of an array.
+/// Reads the items of an array.
 fn list<T>(value: &Value, item: impl FnMut(&Value) -> Option<T>) -> Option<Vec<T>> {
     value.as_array()?.iter().map(item).collect()
 }
 
-/// One token id stands for a list of one, as in transformers.
+/// A single token id is read as a list of one, as in transformers.
 impl FromJson for Vec<u32> {
     fn schema() -> Value {
         list_or_one_schema(&u32::schema())
@@ -278,7 +280,7 @@ impl FromJson for Vec<u32> {
     }
 }
 
-/// One token id stands for a list of one, as in transformers.
+/// A single token id is read as a list of one, as in transformers.
 impl FromJson for Vec<i64> {
     fn schema() -> Value {
         list_or_one_schema(&i64::schema())
@@ -289,7 +291,7 @@ impl FromJson for Vec<i64> {
     }
 }
 
-/// One text stands for a list of one, as in transformers.
+/// A single text is read as a list of one, as in transformers.
 impl FromJson for Vec<String> {
     fn schema() -> Value {
         list_or_one_schema(&json!({"type": "string"}))
@@ -328,8 +330,8 @@ impl FromJson for Vec<SequenceBias> {
     }
 }
 
-/// A list of tokens is a phrase and a list of lists a choice, as in `force_words_ids`; or the class
-/// is named, as in `{"PhrasalConstraint": [5, 6]}`.
+/// A list of tokens is a phrase, and a list of lists is a choice, as in `force_words_ids`. An
+/// object names the class, as in `{"PhrasalConstraint": [5, 6]}`.
 impl FromJson for Constraint {
     fn schema() -> Value {
         let (phrase, choice) = (list_schema(&u32::schema()), Vec::<Vec<u32>>::schema());

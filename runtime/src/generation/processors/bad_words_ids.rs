@@ -3,7 +3,7 @@
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
 use crate::generation::error::ParameterError;
 
-/// Makes the processor where `bad_words_ids` asks for it.
+/// Creates the processor if `bad_words_ids` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let Some(words) = &settings.parameters.bad_words_ids else {
         return Ok(None);
@@ -11,8 +11,7 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     for word in words {
         settings.tokens.check("bad_words_ids", word)?;
     }
-    // An end token alone is no bad word: transformers passes over it, and fails where nothing else
-    // is left.
+    // transformers ignores an end token alone, and fails if no other bad word is left.
     let is_end =
         |word: &Vec<u32>| matches!(word.as_slice(), [id] if settings.tokens.eos.contains(id));
     let words: Vec<_> = words.iter().filter(|word| !is_end(word)).cloned().collect();

@@ -2,17 +2,17 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
 
-/// Makes the processor where `begin_suppress_tokens` asks for it.
+/// Creates the processor if `begin_suppress_tokens` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let tokens = settings.tokens.known(settings.parameters.begin_suppress_tokens.as_deref());
     let prompt_length = settings.lengths.prompt.len();
-    // A forced first token comes before the one at which the output begins.
+    // The output begins after a forced first token.
     let forced = prompt_length == 1 && settings.parameters.forced_bos_token_id.is_some();
     let begin = prompt_length + usize::from(forced);
     made((!tokens.is_empty()).then(|| SuppressTokensAtBeginLogitsProcessor::new(&tokens, begin)))
 }
 
-/// Forbids these tokens where the output begins.
+/// Forbids these tokens at the beginning of the output.
 pub(super) struct SuppressTokensAtBeginLogitsProcessor {
     tokens: Vec<u32>,
     /// Length of the history at which the output begins.

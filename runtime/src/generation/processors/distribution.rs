@@ -1,4 +1,4 @@
-//! The probabilities that warpers filter.
+//! The probabilities of a row, for the warpers that filter by them.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use epitome_kernels::simd::exp::exp;
 
 use crate::generation::scoring::normalizer::{Normalizer, normalize};
 
-/// A token that is still possible.
+/// A token that is not forbidden.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Entry {
     pub(super) token: usize,
@@ -14,8 +14,8 @@ pub(super) struct Entry {
     pub(super) probability: f32,
 }
 
-/// The possible tokens of a row, with the softmax of their scores. Keeps its memory from row to
-/// row.
+/// The tokens of a row that are not forbidden, with the softmax of their scores. Its buffers are
+/// used for all rows.
 #[derive(Debug, Default)]
 pub(super) struct Distribution {
     pub(super) entries: Vec<Entry>,
@@ -26,8 +26,8 @@ pub(super) struct Distribution {
 }
 
 impl Distribution {
-    /// Reads a row. Without entries afterwards if the row has no softmax: whoever draws from it
-    /// reports that.
+    /// Reads a row. Leaves no entries if the row has no softmax; the search reports that when it
+    /// draws.
     pub(super) fn read(&mut self, scores: &[f32]) {
         self.entries.clear();
         let normalizer = normalize(scores, &mut self.maxima, &mut self.sums);
@@ -49,7 +49,7 @@ impl Distribution {
         self.normalizer.map_or(f32::NEG_INFINITY, |normalizer| normalizer.apply(entry.score))
     }
 
-    /// Information that a draw gives, in nats.
+    /// Entropy in nats.
     pub(super) fn entropy(&self) -> f32 {
         let terms = self
             .entries
@@ -58,7 +58,7 @@ impl Distribution {
         -terms.sum::<f64>() as f32
     }
 
-    /// The score that `count` tokens reach; minus infinity where there are fewer.
+    /// The score that at least `count` tokens reach; minus infinity if there are fewer tokens.
     pub(super) fn score_of_rank(&mut self, count: usize) -> f32 {
         if count == 0 || count > self.entries.len() {
             return f32::NEG_INFINITY;
@@ -68,7 +68,7 @@ impl Distribution {
         *self.values.select_nth_unstable_by(count - 1, |left, right| right.total_cmp(left)).1
     }
 
-    /// Forbids the entries that `remove` picks.
+    /// Forbids the entries for which `remove` returns true.
     pub(super) fn forbid(&self, scores: &mut [f32], remove: impl Fn(&Entry) -> bool) {
         for entry in self.entries.iter().filter(|entry| remove(entry)) {
             scores[entry.token] = f32::NEG_INFINITY;
@@ -76,12 +76,12 @@ impl Distribution {
     }
 }
 
-/// The likelier entry first, of equals the one with the lower token.
+/// Orders entries by descending score; of equal ones, the lower token first.
 pub(super) fn likelier_first(left: &Entry, right: &Entry) -> Ordering {
     right.score.total_cmp(&left.score).then(left.token.cmp(&right.token))
 }
 
-/// Sums up as torch's `cumsum` does on a CPU: in double precision, each sum rounded to single.
+/// A cumulative sum as torch's `cumsum` on a CPU: in double precision, each sum rounded to single.
 #[derive(Debug, Clone)]
 pub(super) struct CumulativeSum(f64);
 

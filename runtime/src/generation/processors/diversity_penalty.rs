@@ -2,16 +2,16 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `diversity_penalty` asks for it.
+/// Creates the processor if `diversity_penalty` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let penalty = settings.parameters.diversity_penalty;
     made(penalty.filter(|penalty| *penalty > 0.0).map(HammingDiversityLogitsProcessor::new))
 }
 
-/// Lowers the scores of tokens that groups of beams before this one chose at the same step, by so
-/// much for each beam that did.
+/// Lowers the score of a token by `penalty` for each beam of earlier groups that chose it at the
+/// same step.
 ///
-/// The class of this name is one of transformers 4.46.3: version 5 no longer has groups of beams.
+/// The class is from transformers 4.46.3; version 5 dropped groups of beams.
 pub(super) struct HammingDiversityLogitsProcessor {
     penalty: f32,
 }
@@ -28,9 +28,9 @@ impl LogitsProcessor for HammingDiversityLogitsProcessor {
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
-        for (place, token) in context.peers.iter().enumerate() {
-            // One subtraction for all beams that chose the token, as sums depend on order.
-            if !context.peers[..place].contains(token) {
+        for (index, token) in context.peers.iter().enumerate() {
+            // Subtract once for all beams that chose the token, for the rounding of transformers.
+            if !context.peers[..index].contains(token) {
                 let beams = context.peers.iter().filter(|other| *other == token).count();
                 scores[*token as usize] -= self.penalty * beams as f32;
             }

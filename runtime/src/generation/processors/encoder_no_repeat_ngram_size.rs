@@ -3,7 +3,7 @@
 use super::no_repeat_ngram_size::forbid_continuations;
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, above_zero, made};
 
-/// Makes the processor where `encoder_no_repeat_ngram_size` asks for it.
+/// Creates the processor if `encoder_no_repeat_ngram_size` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let size = above_zero(settings.parameters.encoder_no_repeat_ngram_size);
     made(size.map(EncoderNoRepeatNGramLogitsProcessor::new))
@@ -22,7 +22,7 @@ impl EncoderNoRepeatNGramLogitsProcessor {
 
 impl LogitsProcessor for EncoderNoRepeatNGramLogitsProcessor {
     fn effect(&self, context: &Context<'_>) -> Effect {
-        // One token fewer than the sequence is enough, as the source supplies the last.
+        // The history needs one token less than the sequence, as the source supplies the last one.
         if context.tokens.len() + 1 < self.size { Effect::Nothing } else { Effect::Forbids }
     }
 

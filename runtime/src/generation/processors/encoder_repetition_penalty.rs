@@ -3,7 +3,7 @@
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use super::repetition_penalty::Penalty;
 
-/// Makes the processor where `encoder_repetition_penalty` asks for it.
+/// Creates the processor if `encoder_repetition_penalty` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let penalty = settings.parameters.encoder_repetition_penalty;
     made(
@@ -11,7 +11,7 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     )
 }
 
-/// Favours the tokens of the source where the penalty is above 1, avoids them below.
+/// Favours the tokens of the source if the penalty is above 1, and avoids them if it is below.
 pub(super) struct EncoderRepetitionPenaltyLogitsProcessor {
     penalty: Penalty,
 }

@@ -3,7 +3,7 @@
 use super::distribution::Distribution;
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `epsilon_cutoff` asks for it.
+/// Creates the processor if `epsilon_cutoff` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let epsilon_cutoff = settings.parameters.epsilon_cutoff;

@@ -3,7 +3,7 @@
 use super::distribution::Distribution;
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `eta_cutoff` asks for it.
+/// Creates the processor if `eta_cutoff` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let eta_cutoff = settings.parameters.eta_cutoff;

@@ -4,7 +4,7 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use crate::generation::error::ParameterError;
 use crate::generation::parameters::ExponentialDecay;
 
-/// Makes the processor where `exponential_decay_length_penalty` asks for it.
+/// Creates the processor if `exponential_decay_length_penalty` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let Some(decay) = settings.parameters.exponential_decay_length_penalty else {
         return Ok(None);
@@ -27,9 +27,9 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     made(Some(ExponentialDecayLengthPenalty::new(decay, eos, prompt_length)))
 }
 
-/// Raises the end tokens' scores, exponentially from a length on.
+/// Raises the scores of the end tokens exponentially, from a length on.
 pub(super) struct ExponentialDecayLengthPenalty {
-    /// Length, prompt included, up to which nothing happens.
+    /// Length, including the prompt, up to which scores do not change.
     start: usize,
     factor: f64,
     eos: Vec<u32>,

@@ -2,14 +2,14 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, force, made};
 
-/// Makes the processor where `forced_bos_token_id` asks for it.
+/// Creates the processor if `forced_bos_token_id` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let token = settings.parameters.forced_bos_token_id;
     settings.check_forced("forced_bos_token_id", token.as_slice())?;
     made(token.map(ForcedBosTokenLogitsProcessor::new))
 }
 
-/// Makes one token certain where only the decoder start stands before it.
+/// Forces a token directly after the decoder start.
 pub(super) struct ForcedBosTokenLogitsProcessor {
     token: u32,
 }

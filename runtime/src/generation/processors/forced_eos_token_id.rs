@@ -2,7 +2,7 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, force, made};
 
-/// Makes the processor where `forced_eos_token_id` asks for it.
+/// Creates the processor if `forced_eos_token_id` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let Some(tokens) = &settings.parameters.forced_eos_token_id else {
         return Ok(None);
@@ -12,7 +12,7 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     made(Some(ForcedEosTokenLogitsProcessor::new(max_length, tokens)))
 }
 
-/// Makes the end tokens certain where the next token is the last that `max_length` allows.
+/// Forces the end tokens if the next token is the last one that `max_length` allows.
 pub(super) struct ForcedEosTokenLogitsProcessor {
     max_length: usize,
     tokens: Vec<u32>,

@@ -1,4 +1,4 @@
-//! The warpers against transformers: filtered logits, not random draws.
+//! Compares the filtered logits of the warpers with transformers.
 
 use std::path::Path;
 

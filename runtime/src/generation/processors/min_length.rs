@@ -2,7 +2,7 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
 
-/// Makes the processor where `min_length` asks for it.
+/// Creates the processor if `min_length` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let eos = &settings.tokens.eos;
     let min_length = settings.lengths.min_length;
@@ -10,7 +10,7 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
     made(needed.then(|| MinLengthLogitsProcessor::new(min_length, eos)))
 }
 
-/// Forbids the end tokens while the sequence, prompt included, is shorter than `min_length`.
+/// Forbids the end tokens while the sequence, including the prompt, is shorter than `min_length`.
 pub(super) struct MinLengthLogitsProcessor {
     min_length: usize,
     eos: Vec<u32>,

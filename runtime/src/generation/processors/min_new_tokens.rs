@@ -4,7 +4,7 @@ use super::processor::{
     Context, Effect, LogitsProcessor, Made, Settings, above_zero, forbid, made,
 };
 
-/// Makes the processor where `min_new_tokens` asks for it.
+/// Creates the processor if `min_new_tokens` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let eos = &settings.tokens.eos;
     let min_new_tokens = above_zero(settings.parameters.min_new_tokens);

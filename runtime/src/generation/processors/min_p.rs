@@ -3,14 +3,14 @@
 use super::distribution::Distribution;
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `min_p` asks for it.
+/// Creates the processor if `min_p` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let min_p = settings.parameters.min_p;
     made(min_p.map(|min_p| MinPLogitsWarper::new(min_p, keep)))
 }
 
-/// Drops tokens less likely than a share of the likeliest.
+/// Drops tokens whose probability is below a share of the greatest probability.
 pub(super) struct MinPLogitsWarper {
     min_p: f32,
     min_tokens_to_keep: usize,

@@ -1,7 +1,8 @@
-//! Logits processors: each changes the scores of one row before its next token is chosen.
+//! Logits processors: each changes the scores of a row before its next token is chosen.
 //!
-//! A processor is one line of the [table](table) and one file, both named as its parameter. The
-//! file implements a class of transformers' `logits_process.py`, and `make` says when it is needed.
+//! A processor has one line in the [table](table) and one file, both named after its parameter. The
+//! file implements a class of transformers' `logits_process.py`. Its function `make` creates the
+//! processor if the parameters need it.
 
 mod bad_words_ids;
 mod begin_suppress_tokens;
@@ -39,7 +40,8 @@ use table::with_processors;
 
 macro_rules! list {
     ($( $(#[$doc:meta])* $scope:ident $name:ident: $type:ty, $allowed:literal, $check:expr; )*) => {
-        /// How each processor is made, and in which searches it takes part, in the table's order.
+        /// The searches that use each processor and the function that creates it, in the order of
+        /// the table.
         static PROCESSORS: &[(Scope, fn(&Settings<'_>) -> Made)] =
             &[$( (Scope::$scope, $name::make), )*];
     };
@@ -54,10 +56,10 @@ pub(super) struct LogitsProcessors {
 }
 
 impl LogitsProcessors {
-    /// The processors that `settings` ask for.
+    /// Creates the processors that `settings` need.
     ///
     /// # Errors
-    /// [`ParameterError`] where a processor cannot follow its parameter.
+    /// [`ParameterError`] if the parameter of a processor is not valid.
     pub(super) fn new(settings: &Settings<'_>) -> Result<Self, ParameterError> {
         let mode = settings.parameters.mode();
         let used = PROCESSORS.iter().filter(|(scope, _)| mode.uses(*scope));
@@ -65,7 +67,7 @@ impl LogitsProcessors {
         Ok(Self { list: made.collect::<Result<_, _>>()? })
     }
 
-    /// The most that any processor would do to this row now.
+    /// The strongest effect of any processor on this row.
     pub(super) fn effect(&self, context: &Context<'_>) -> Effect {
         self.list.iter().map(|processor| processor.effect(context)).max().unwrap_or(Effect::Nothing)
     }

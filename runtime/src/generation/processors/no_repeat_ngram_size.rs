@@ -2,14 +2,14 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, above_zero, made};
 
-/// Makes the processor where `no_repeat_ngram_size` asks for it.
+/// Creates the processor if `no_repeat_ngram_size` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let size = above_zero(settings.parameters.no_repeat_ngram_size);
     made(size.map(NoRepeatNGramLogitsProcessor::new))
 }
 
-/// Forbids every token that would repeat a sequence of `size` tokens of the history, the decoder
-/// start included.
+/// Forbids every token that would repeat a sequence of `size` tokens of the history, including the
+/// decoder start.
 pub(super) struct NoRepeatNGramLogitsProcessor {
     size: usize,
 }

@@ -1,21 +1,21 @@
-//! What every logits processor is: a change to the scores of one row.
+//! The interface of logits processors, which change the scores of a row.
 
 use super::super::config::lengths::Lengths;
 use super::super::config::tokens::SpecialTokens;
 use super::super::error::{ParameterError, shown};
 use super::super::parameters::GenerationParameters;
 
-/// What processors are made from.
+/// The settings from which processors are created.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings<'a> {
-    /// The caller's parameters over the model's defaults.
+    /// The caller's parameters merged with the model's defaults.
     pub(crate) parameters: &'a GenerationParameters,
     pub(crate) tokens: &'a SpecialTokens,
     pub(crate) lengths: &'a Lengths,
 }
 
 impl Settings<'_> {
-    /// Tokens that every filter of a sampling search leaves: beams need one beside the end tokens.
+    /// Minimum number of tokens that each filter keeps: beams need one besides the end tokens.
     pub(super) fn min_tokens_to_keep(&self) -> usize {
         match self.parameters.num_beams {
             None | Some(1) => 1,
@@ -23,7 +23,7 @@ impl Settings<'_> {
         }
     }
 
-    /// Checks tokens of which one is to be certain at some step.
+    /// Checks tokens of which one is forced at some step.
     pub(super) fn check_forced(
         &self,
         name: &'static str,
@@ -43,28 +43,27 @@ impl Settings<'_> {
     }
 }
 
-/// A number that is off unless it is above 0.
+/// A number that is off if it is 0 or less.
 pub(super) fn above_zero(number: Option<i64>) -> Option<usize> {
     number?.try_into().ok().filter(|number| *number > 0)
 }
 
-/// A processor; `None` where its parameter is off.
+/// A new processor; `None` if its parameter is off.
 pub(super) type Made = Result<Option<Box<dyn LogitsProcessor>>, ParameterError>;
 
-/// What `make` returns, from a processor or `None`.
+/// Converts a processor to the result of `make`.
 pub(super) fn made<P: LogitsProcessor + 'static>(processor: Option<P>) -> Made {
     Ok(processor.map(|processor| Box::new(processor) as Box<dyn LogitsProcessor>))
 }
 
-/// What is known of the row whose next token is to be chosen.
+/// The context of a row whose next token is chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
-    /// The decoder's history, start and prefix included.
+    /// The decoder's history, including decoder start and prompt.
     pub(crate) tokens: &'a [u32],
-    /// The encoder's input ids, unpadded.
+    /// The encoder's input ids, without padding.
     pub(crate) source: &'a [u32],
-    /// Tokens that other beams of the document, from which this one is to differ, chose at this
-    /// step.
+    /// Tokens that other beam groups of the document chose at this step.
     pub(crate) peers: &'a [u32],
 }
 
@@ -73,33 +72,31 @@ impl<'a> Context<'a> {
         Self { tokens, source, peers: &[] }
     }
 
-    /// The same, where others have chosen already.
+    /// Adds the tokens that other beam groups chose at this step.
     #[must_use]
     pub(crate) fn beside(self, peers: &'a [u32]) -> Self {
         Self { peers, ..self }
     }
 }
 
-/// What a processor would do to a row, so that a search can leave logits as they are where nobody
-/// reads them.
+/// The effect of a processor on a row. It tells a search whether it must compute log-probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
     /// Nothing at this step.
     Nothing,
-    /// Sets scores to minus infinity, and reads none: logits serve as well as log-probabilities.
+    /// Sets scores to minus infinity and reads none, so logits serve as well as log-probabilities.
     Forbids,
-    /// Reads scores, or sets others: needs the real ones.
+    /// Reads scores or sets them to other values, so it needs the real scores.
     Rewrites,
 }
 
 /// Changes the scores of one row.
 pub(crate) trait LogitsProcessor: Send {
-    /// What [`Self::process`] would do to this row now.
+    /// The effect of [`Self::process`] on this row.
     fn effect(&self, context: &Context<'_>) -> Effect;
 
-    /// Changes `scores` (one for each token of the vocabulary) in place: logits for greedy search
-    /// and sampling, log-probabilities for beam search. Takes itself mutably only for the sake of
-    /// scratch space.
+    /// Changes `scores` in place: `[vocabulary]`, logits for greedy search and sampling,
+    /// log-probabilities for beam search. `self` is mutable only for its buffers.
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]);
 }
 
@@ -110,7 +107,7 @@ pub(super) fn forbid(scores: &mut [f32], tokens: &[u32]) {
     }
 }
 
-/// Forbids all but these tokens, which become certain.
+/// Forbids all other tokens, and sets the scores of these tokens to 0.
 pub(super) fn force(scores: &mut [f32], tokens: &[u32]) {
     scores.fill(f32::NEG_INFINITY);
     for token in tokens {
@@ -120,7 +117,7 @@ pub(super) fn force(scores: &mut [f32], tokens: &[u32]) {
 
 #[cfg(test)]
 pub(super) mod testing {
-    //! Properties that hold of processors in general.
+    //! Helpers for the tests of processors.
 
     use super::{Context, LogitsProcessor};
 
@@ -129,7 +126,7 @@ pub(super) mod testing {
         (0..vocab).map(|token| ((token * 37) % 101) as f32 / 8.0 - 6.0).collect()
     }
 
-    /// What the processor makes of `before`.
+    /// The scores `before` after the processor.
     pub(crate) fn processed(
         processor: &mut dyn LogitsProcessor,
         context: &Context<'_>,
@@ -140,8 +137,8 @@ pub(super) mod testing {
         after
     }
 
-    /// The tokens set to minus infinity; every other score must be untouched, and a second pass
-    /// change nothing.
+    /// The tokens that the processor forbids. Checks that it changes no other score, and that a
+    /// second pass changes nothing.
     pub(crate) fn forbidden(
         processor: &mut dyn LogitsProcessor,
         tokens: &[u32],

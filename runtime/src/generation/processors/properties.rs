@@ -1,4 +1,4 @@
-//! What holds of every processor, each as its parameter makes it, over random rows.
+//! Properties of every processor, over random rows.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,30 +9,30 @@ use crate::generation::{GenerationConfig, GenerationParameters, Limits};
 
 const VOCAB: u32 = 40;
 
-/// What a processor may do to scores.
+/// The allowed changes of a processor to scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Forbids tokens, whatever their scores; twice is once.
+    /// Forbids tokens, whatever their scores. Idempotent.
     Forbids,
     /// Forbids tokens by their scores, never all of them.
     Filters,
-    /// A filter that does not look at what it dropped; twice is once.
+    /// A filter that ignores the tokens that it dropped. Idempotent.
     FiltersOnce,
-    /// Forbids all but some tokens, even those that were forbidden.
+    /// Forces some tokens, even those that were forbidden. Idempotent.
     Forces,
-    /// Changes scores, and leaves what is forbidden.
+    /// Changes scores; forbidden tokens stay forbidden.
     Rewrites,
-    /// The same, and twice is once, but for rounding.
+    /// Changes scores; forbidden tokens stay forbidden. Idempotent up to rounding.
     RewritesOnce,
-    /// Makes numbers of what is none.
+    /// Replaces NaN and infinity by finite numbers. Idempotent.
     Mends,
 }
 
-fn tokens(most: usize) -> impl Strategy<Value = Vec<u32>> {
-    prop::collection::vec(2..VOCAB, 1..most)
+fn tokens(end: usize) -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(2..VOCAB, 1..end)
 }
 
-/// One processor's parameters.
+/// The parameters of one processor.
 fn parameters() -> impl Strategy<Value = (Kind, Value)> {
     let sampled = |name: &'static str, kind, values: std::ops::Range<f64>| {
         values.prop_map(move |value| {
@@ -67,7 +67,9 @@ fn parameters() -> impl Strategy<Value = (Kind, Value)> {
             (Kind::Rewrites, json!({"num_beams": 2, "num_beam_groups": 2, "diversity_penalty": x}))
         }),
         1 => sampled("temperature", Kind::Rewrites, 0.1..5.0),
-        1 => (1_usize..50).prop_map(|k| (Kind::FiltersOnce, json!({"do_sample": true, "top_k": k}))),
+        1 => (1_usize..50).prop_map(|k| {
+            (Kind::FiltersOnce, json!({"do_sample": true, "top_k": k}))
+        }),
         1 => sampled("top_h", Kind::Filters, 0.05..1.0),
         1 => sampled("top_p", Kind::Filters, 0.0..1.0),
         1 => sampled("min_p", Kind::FiltersOnce, 0.0..1.0),
@@ -77,7 +79,7 @@ fn parameters() -> impl Strategy<Value = (Kind, Value)> {
     ]
 }
 
-/// The processors that `parameters` ask for.
+/// The processors of `parameters`.
 fn processors(parameters: &Value) -> LogitsProcessors {
     let defaults = json!({"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0});
     let parameters = GenerationParameters::from_json(parameters.as_object().expect("a map"));
@@ -91,7 +93,7 @@ fn processors(parameters: &Value) -> LogitsProcessors {
     config.and_then(|config| config.processors()).expect("consistent")
 }
 
-/// Scores of which some are forbidden, never all.
+/// Scores, of which some but not all are minus infinity.
 fn scores() -> impl Strategy<Value = Vec<f32>> {
     let score = prop_oneof![
         9 => -12.0_f32..12.0,
@@ -132,15 +134,19 @@ proptest! {
             let after = once(processor, &context, &before);
             let twice = once(processor, &context, &after);
             let pairs = || before.iter().copied().zip(after.iter().copied());
+            let only_forbids =
+                || pairs().all(|(before, after)| same(before, after) || after == f32::NEG_INFINITY);
             if effect == Effect::Nothing {
                 prop_assert!(pairs().all(|(before, after)| same(before, after)));
             }
             if effect == Effect::Forbids {
-                prop_assert!(pairs().all(|(before, after)| same(before, after) || after == f32::NEG_INFINITY));
+                prop_assert!(only_forbids());
             }
-            // Nothing that was forbidden comes back, but where tokens are forced or numbers made.
+            // Forbidden tokens stay forbidden, unless tokens are forced or scores made finite.
             if !matches!(kind, Kind::Forces | Kind::Mends) {
-                prop_assert!(pairs().all(|(before, after)| before > f32::NEG_INFINITY || after == before));
+                let stays_forbidden =
+                    |(before, after): (f32, f32)| before > f32::NEG_INFINITY || after == before;
+                prop_assert!(pairs().all(stays_forbidden));
             }
             prop_assert!(after.iter().all(|score| !score.is_nan()));
             let stays = || after.iter().zip(&twice).all(|(once, twice)| same(*once, *twice));
@@ -150,17 +156,19 @@ proptest! {
                     prop_assert!(stays());
                 }
                 Kind::Filters | Kind::FiltersOnce => {
-                    prop_assert!(pairs().all(|(before, after)| same(before, after) || after == f32::NEG_INFINITY));
+                    prop_assert!(only_forbids());
                     prop_assert!(after.iter().any(|score| *score > f32::NEG_INFINITY));
                     prop_assert!(kind == Kind::Filters || stays());
                 }
                 Kind::Forces => {
                     prop_assert!(stays());
-                    prop_assert!(effect == Effect::Nothing || after.iter().all(|score| *score == 0.0 || *score == f32::NEG_INFINITY));
+                    let is_forced = |score: &f32| *score == 0.0 || *score == f32::NEG_INFINITY;
+                    prop_assert!(effect == Effect::Nothing || after.iter().all(is_forced));
                 }
                 Kind::Mends => prop_assert!(after.iter().all(|score| score.is_finite()) && stays()),
                 Kind::RewritesOnce => {
-                    let near = |(once, twice): (&f32, &f32)| once == twice || (once - twice).abs() < 1e-4;
+                    let near =
+                        |(once, twice): (&f32, &f32)| once == twice || (once - twice).abs() < 1e-4;
                     prop_assert!(after.iter().zip(&twice).all(near));
                 }
                 Kind::Rewrites => {}

@@ -2,13 +2,13 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `remove_invalid_values` asks for it.
+/// Creates the processor if `remove_invalid_values` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let asked = settings.parameters.remove_invalid_values == Some(true);
     made(asked.then_some(InfNanRemoveLogitsProcessor))
 }
 
-/// Makes NaN zero, and the infinities the greatest and the least finite number.
+/// Replaces NaN by 0, and the infinities by the greatest and the smallest finite number.
 pub(super) struct InfNanRemoveLogitsProcessor;
 
 impl LogitsProcessor for InfNanRemoveLogitsProcessor {

@@ -3,13 +3,13 @@
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use crate::generation::scoring::normalizer::{materialize, normalize};
 
-/// Makes the processor where `renormalize_logits` asks for it.
+/// Creates the processor if `renormalize_logits` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let asked = settings.parameters.renormalize_logits == Some(true);
     made(asked.then(LogitNormalization::default))
 }
 
-/// Makes the scores log-probabilities again, after all other processors.
+/// Normalizes the scores to log-probabilities after all other processors.
 #[derive(Default)]
 pub(super) struct LogitNormalization {
     maxima: Vec<f32>,

@@ -2,13 +2,14 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `repetition_penalty` asks for it.
+/// Creates the processor if `repetition_penalty` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let penalty = settings.parameters.repetition_penalty;
     made(penalty.filter(|penalty| *penalty != 1.0).map(RepetitionPenaltyLogitsProcessor::new))
 }
 
-/// Makes the tokens of the history less likely where the penalty is above 1, likelier below.
+/// Makes the tokens of the history less likely if the penalty is above 1, and likelier if it is
+/// below.
 pub(super) struct RepetitionPenaltyLogitsProcessor {
     penalty: Penalty,
 }
@@ -29,11 +30,11 @@ impl LogitsProcessor for RepetitionPenaltyLogitsProcessor {
     }
 }
 
-/// Multiplies scores below 0 by the penalty and divides the others by it, once for each token
-/// listed.
+/// Multiplies scores below 0 by the penalty and divides the others by it, once for each listed
+/// token.
 pub(super) struct Penalty {
     factor: f32,
-    /// Penalized scores, so that a token listed twice is penalized once.
+    /// Buffer for penalized scores: a token that is listed twice is penalized once.
     penalized: Vec<f32>,
 }
 
@@ -42,7 +43,7 @@ impl Penalty {
         Self { factor: factor as f32, penalized: Vec::new() }
     }
 
-    /// Tokens outside the vocabulary, which a source may hold, have no score to penalize.
+    /// Penalizes `tokens`. Ignores tokens outside the vocabulary, which a source may contain.
     pub(super) fn apply(&mut self, tokens: &[u32], scores: &mut [f32]) {
         self.penalized.clear();
         self.penalized.extend(tokens.iter().map(|token| {

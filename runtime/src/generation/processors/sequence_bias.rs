@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 use crate::generation::parameters::SequenceBias;
 
-/// Makes the processor where `sequence_bias` asks for it.
+/// Creates the processor if `sequence_bias` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let Some(biases) = &settings.parameters.sequence_bias else {
         return Ok(None);
@@ -18,21 +18,20 @@ pub(super) fn make(settings: &Settings<'_>) -> Made {
 
 /// Adds a bias to the last token of each sequence whose other tokens end the history.
 pub(super) struct SequenceBiasLogitsProcessor {
-    /// By the last token; those of one token in the order in which transformers adds them: single
-    /// tokens, then groups of equal length as they first appear.
+    /// Sequences and biases, sorted by last token. Biases of one token are in the order in which
+    /// transformers adds them: single tokens, then groups of equal length as they first appear.
     biases: Vec<(Vec<u32>, f32)>,
 }
 
 impl SequenceBiasLogitsProcessor {
     pub(super) fn new(given: &[SequenceBias]) -> Self {
-        // Sequences are keys: a later bias for the same sequence replaces an earlier one, and keeps
-        // its place.
-        let mut places: HashMap<&[u32], usize> = HashMap::new();
+        // A later bias for the same sequence replaces an earlier one at its index.
+        let mut indices: HashMap<&[u32], usize> = HashMap::new();
         let mut biases: Vec<(Vec<u32>, f32)> = Vec::new();
         for one in given {
             let bias = one.bias as f32;
-            let place = *places.entry(&one.token_ids).or_insert(biases.len());
-            match biases.get_mut(place) {
+            let index = *indices.entry(&one.token_ids).or_insert(biases.len());
+            match biases.get_mut(index) {
                 Some(known) => known.1 = bias,
                 None => biases.push((one.token_ids.clone(), bias)),
             }
@@ -58,8 +57,8 @@ impl LogitsProcessor for SequenceBiasLogitsProcessor {
                 let (_, before) = ids.split_last()?;
                 context.tokens.ends_with(before).then_some(*bias)
             });
-            // The biases of a token are summed before they meet its score, as floating point sums
-            // depend on order.
+            // Sum the biases of a token before adding them to its score, for the rounding of
+            // transformers.
             if let Some(sum) = applies.reduce(|sum, bias| sum + bias)
                 && let Some(token) = of_token[0].0.last()
             {

@@ -2,7 +2,7 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, forbid, made};
 
-/// Makes the processor where `suppress_tokens` asks for it.
+/// Creates the processor if `suppress_tokens` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let tokens = settings.tokens.known(settings.parameters.suppress_tokens.as_deref());
     made((!tokens.is_empty()).then(|| SuppressTokensLogitsProcessor::new(&tokens)))

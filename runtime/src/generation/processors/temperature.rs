@@ -2,13 +2,13 @@
 
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `temperature` asks for it.
+/// Creates the processor if `temperature` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let temperature = settings.parameters.temperature;
     made(temperature.filter(|temperature| *temperature != 1.0).map(TemperatureLogitsWarper::new))
 }
 
-/// Divides every score: above 1 evens the chances out, below 1 sharpens them.
+/// Divides every score. A temperature above 1 flattens the distribution, below 1 sharpens it.
 pub(super) struct TemperatureLogitsWarper {
     temperature: f32,
 }

@@ -3,19 +3,19 @@
 use super::distribution::{CumulativeSum, Distribution, likelier_first};
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `top_h` asks for it.
+/// Creates the processor if `top_h` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     made(settings.parameters.top_h.map(TopHLogitsWarper::new))
 }
 
-/// Candidates that are considered at all.
-const CONSIDERED: usize = 100;
+/// Maximum number of candidates.
+const MAX_CANDIDATES: usize = 100;
 
-/// Keeps the likeliest tokens whose terms of the entropy, summed up, stay within a share of it.
+/// Keeps the likeliest tokens whose entropy terms sum up to at most a share of the entropy.
 pub(super) struct TopHLogitsWarper {
     top_h: f32,
     distribution: Distribution,
-    /// Softmax over the candidates considered.
+    /// Softmax over the candidates only.
     considered: Distribution,
     scores: Vec<f32>,
 }
@@ -39,10 +39,10 @@ impl LogitsProcessor for TopHLogitsWarper {
     fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
         self.distribution.read(scores);
         let entries = &mut self.distribution.entries;
-        if entries.len() > CONSIDERED {
-            entries.select_nth_unstable_by(CONSIDERED - 1, likelier_first);
+        if entries.len() > MAX_CANDIDATES {
+            entries.select_nth_unstable_by(MAX_CANDIDATES - 1, likelier_first);
         }
-        let split = entries.len().min(CONSIDERED);
+        let split = entries.len().min(MAX_CANDIDATES);
         entries[..split].sort_unstable_by(likelier_first);
 
         self.scores.clear();
@@ -55,8 +55,8 @@ impl LogitsProcessor for TopHLogitsWarper {
             .entries
             .iter()
             .take_while(|entry| {
-                // A probability that underflowed has no term, and ends the list in transformers
-                // too.
+                // A probability that underflowed has no entropy term, and ends the list, as in
+                // transformers.
                 sum.add(-entry.probability * entry.probability.ln()) <= limit
             })
             .count()

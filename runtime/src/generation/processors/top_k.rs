@@ -5,17 +5,17 @@ use crate::generation::parameters::DEFAULT_TOP_K;
 use crate::generation::scoring::normalizer::{Normalizer, block_maxima, forbid_below};
 use crate::generation::scoring::top_k::{Row, TopK};
 
-/// Makes the processor where `top_k` asks for it.
+/// Creates the processor if `top_k` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let top_k = settings.parameters.top_k.unwrap_or(DEFAULT_TOP_K);
     made(above_zero(Some(top_k)).map(|top_k| TopKLogitsWarper::new(top_k, keep)))
 }
 
-/// Up to here the best are kept in order; beyond, selecting from a copy of the row is faster.
+/// Up to this many tokens are kept in order; for more, selecting from a copy of the row is faster.
 const FEW: usize = 256;
 
-/// Keeps the likeliest tokens, and those that score as the last of them.
+/// Keeps the likeliest tokens, and all tokens with the same score as the last of them.
 pub(super) struct TopKLogitsWarper {
     top_k: usize,
     few: TopK,
@@ -30,7 +30,7 @@ impl TopKLogitsWarper {
     }
 
     /// The score of the last token kept.
-    fn least(&mut self, scores: &[f32]) -> Option<f32> {
+    fn min_score(&mut self, scores: &[f32]) -> Option<f32> {
         if self.top_k > FEW {
             self.copy.clear();
             self.copy.extend_from_slice(scores);
@@ -55,12 +55,12 @@ impl LogitsProcessor for TopKLogitsWarper {
     }
 
     fn process(&mut self, _: &Context<'_>, scores: &mut [f32]) {
-        // A row with NaN has no order; whoever draws from it reports that.
+        // A row with NaN has no order; the search reports that when it draws.
         if self.top_k >= scores.len() || block_maxima(scores, &mut self.maxima) {
             return;
         }
-        if let Some(least) = self.least(scores) {
-            forbid_below(scores, least);
+        if let Some(min_score) = self.min_score(scores) {
+            forbid_below(scores, min_score);
         }
     }
 }

@@ -5,15 +5,15 @@ use std::cmp::Ordering;
 use super::distribution::{CumulativeSum, Distribution, Entry};
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `top_p` asks for it.
+/// Creates the processor if `top_p` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let top_p = settings.parameters.top_p;
     made(top_p.filter(|value| *value < 1.0).map(|value| TopPLogitsWarper::new(value, keep)))
 }
 
-/// Keeps the likeliest tokens that together reach a probability: drops, from the unlikeliest up,
-/// what sums to the rest.
+/// Keeps the likeliest tokens that together reach a probability. Drops tokens from the unlikeliest
+/// up, as long as their sum is within the rest.
 pub(super) struct TopPLogitsWarper {
     /// Probability that may be dropped.
     rest: f32,
@@ -55,8 +55,8 @@ impl LogitsProcessor for TopPLogitsWarper {
 
 /// Moves the unlikeliest entries that together stay within `rest` to the front, and counts them.
 ///
-/// Sorting everything would be most of the work of a step. Halving needs one pass over ever fewer
-/// entries.
+/// Sorting all entries would be most of the work of a step. Halving the range needs one pass over
+/// fewer entries each time.
 fn dropped(entries: &mut [Entry], rest: f32) -> usize {
     const FEW: usize = 64;
     let (mut start, mut end) = (0, entries.len());
@@ -77,7 +77,7 @@ fn dropped(entries: &mut [Entry], rest: f32) -> usize {
     start + more.count()
 }
 
-/// Ascending, and of equals the lower token first, as torch sorts.
+/// Orders entries by ascending score; of equal ones, the lower token first, as torch sorts.
 fn unlikelier_first(left: &Entry, right: &Entry) -> Ordering {
     left.score.total_cmp(&right.score).then(left.token.cmp(&right.token))
 }
@@ -92,11 +92,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_stays_reaches_the_probability(
-            before in prop::collection::vec(-9.0_f32..9.0, 5..400), top_p in 0.0_f64..0.99, min in 1_usize..4,
+            before in prop::collection::vec(-9.0_f32..9.0, 5..400),
+            top_p in 0.0_f64..0.99,
+            min in 1_usize..4,
         ) {
             let context = Context::new(&[0], &[]);
             let after = processed(&mut TopPLogitsWarper::new(top_p, min), &context, &before);
-            let weight = |scores: &[f32]| scores.iter().map(|score| f64::from(*score).exp()).sum::<f64>();
+            let weight = |scores: &[f32]| {
+                scores.iter().map(|score| f64::from(*score).exp()).sum::<f64>()
+            };
             let kept: Vec<f32> = after.iter().copied().filter(|score| score.is_finite()).collect();
             prop_assert!(kept.len() >= min);
             prop_assert!(weight(&kept) / weight(&before) >= top_p - 1e-5);

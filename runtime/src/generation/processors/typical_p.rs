@@ -3,19 +3,19 @@
 use super::distribution::{CumulativeSum, Distribution};
 use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
-/// Makes the processor where `typical_p` asks for it.
+/// Creates the processor if `typical_p` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
     let keep = settings.min_tokens_to_keep();
     let typical_p = settings.parameters.typical_p;
     made(typical_p.filter(|value| *value < 1.0).map(|value| TypicalLogitsWarper::new(value, keep)))
 }
 
-/// Keeps the tokens whose information is nearest the expected one, up to a probability.
+/// Keeps the tokens whose information is nearest to the entropy, up to a probability.
 pub(super) struct TypicalLogitsWarper {
     mass: f32,
     min_tokens_to_keep: usize,
     distribution: Distribution,
-    /// (distance from the expected information, token, probability)
+    /// (distance of the information from the entropy, token, probability).
     sorted: Vec<(f32, usize, f32)>,
 }
 
@@ -48,7 +48,7 @@ impl LogitsProcessor for TypicalLogitsWarper {
             .sort_unstable_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
         let mut sum = CumulativeSum::new();
         let reached = self.sorted.iter().take_while(|entry| sum.add(entry.2) < self.mass).count();
-        // The token that reaches the probability stays, and so do all that are as far away.
+        // The token that reaches the probability stays, and so do all with the same distance.
         let Some(last) = self.sorted.get(reached).or(self.sorted.last()) else {
             return;
         };

@@ -1,22 +1,22 @@
-//! Log-softmax of a row: what must be subtracted, and its blocks' maxima, in one pass over memory.
+//! Log-softmax of a row and the maximum of each block, in one pass over memory.
 
 use epitome_kernels::dispatch;
 use epitome_kernels::simd::exp::exp;
 
 use super::{BLOCK, LANES};
 
-/// What turns a row of logits into log-probabilities: `(logit - max) - log_sum`, in that order, as
+/// Converts a row of logits to log-probabilities: `(logit - max) - log_sum`, in this order, as
 /// torch computes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Normalizer {
     /// Greatest logit.
     pub(crate) max: f32,
-    /// Logarithm of the sum of the exponentials of what is left.
+    /// Logarithm of the sum of all `exp(logit - max)`.
     pub(crate) log_sum: f32,
 }
 
 impl Normalizer {
-    /// Leaves every score as it is, bit for bit: for rows that hold log-probabilities already.
+    /// Leaves every score unchanged, for rows of log-probabilities.
     pub(crate) const IDENTITY: Self = Self { max: 0.0, log_sum: 0.0 };
 
     /// Log-probability of a logit.
@@ -25,8 +25,8 @@ impl Normalizer {
         (logit - self.max) - self.log_sum
     }
 
-    /// Whether the row had log-probabilities at all: not if it held NaN, plus infinity, or nothing
-    /// but minus infinity.
+    /// Whether the row has log-probabilities. It has none if it holds NaN or plus infinity, or only
+    /// minus infinity.
     pub(crate) fn is_valid(self) -> bool {
         self.max.is_finite() && self.log_sum.is_finite()
     }
@@ -59,7 +59,7 @@ fn sum_exp_of(block: &[f32], max: f32) -> f32 {
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane += exp(*value - max);
     }
-    // Halving keeps the order fixed and the error small.
+    // Adding by halves keeps the order fixed and the error small.
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -76,7 +76,7 @@ fn normalize_body(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> No
     sums.clear();
     for block in row.chunks(BLOCK) {
         let max = max_of(block);
-        // A block of minus infinities weighs nothing; NaN in it must still be noticed.
+        // A block of minus infinities has the sum 0, but NaN in it must be found.
         let sum = if max == f32::NEG_INFINITY {
             if block.iter().any(|value| value.is_nan()) { f32::NAN } else { 0.0 }
         } else {
@@ -98,11 +98,13 @@ fn normalize_body(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> No
 }
 
 dispatch! {
-    /// The normalizer of a row of logits; leaves each block's maximum in `maxima`, and uses `sums`.
+    /// The normalizer of a row of logits. Puts maximum and sum of each block into `maxima` and
+    /// `sums`.
     ///
-    /// Minus infinity is a probability of zero. The result [is not valid](Normalizer::is_valid)
-    /// where torch's log-softmax would give NaN.
-    pub(crate) fn normalize(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> Normalizer = normalize_body;
+    /// Minus infinity is a probability of 0. The result [is not valid](Normalizer::is_valid) if
+    /// torch's log-softmax would give NaN.
+    pub(crate) fn normalize(row: &[f32], maxima: &mut Vec<f32>, sums: &mut Vec<f32>) -> Normalizer
+        = normalize_body;
 }
 
 #[inline(always)]
@@ -113,7 +115,7 @@ fn materialize_body(row: &mut [f32], normalizer: Normalizer) {
 }
 
 dispatch! {
-    /// Writes the log-probabilities over the logits.
+    /// Replaces logits by log-probabilities.
     pub(crate) fn materialize(row: &mut [f32], normalizer: Normalizer) = materialize_body;
 }
 
@@ -136,23 +138,23 @@ fn block_maxima_body(row: &[f32], maxima: &mut Vec<f32>) -> bool {
 }
 
 dispatch! {
-    /// Each block's maximum, for a row that processors rewrote. Returns whether the row holds NaN.
+    /// Puts the maximum of each block into `maxima`. Returns whether the row holds NaN.
     pub(crate) fn block_maxima(row: &[f32], maxima: &mut Vec<f32>) -> bool = block_maxima_body;
 }
 
 #[inline(always)]
-fn forbid_below_body(row: &mut [f32], least: f32) {
+fn forbid_below_body(row: &mut [f32], min: f32) {
     for value in row {
-        *value = if *value < least { f32::NEG_INFINITY } else { *value };
+        *value = if *value < min { f32::NEG_INFINITY } else { *value };
     }
 }
 
 dispatch! {
-    /// Makes every score below `least` minus infinity.
-    pub(crate) fn forbid_below(row: &mut [f32], least: f32) = forbid_below_body;
+    /// Sets every score below `min` to minus infinity.
+    pub(crate) fn forbid_below(row: &mut [f32], min: f32) = forbid_below_body;
 }
 
-/// Index of the greatest score, the first of equals; `None` if there is NaN.
+/// Index of the greatest score, the first of equal ones; `None` if the row holds NaN.
 pub(crate) fn argmax(row: &[f32], maxima: &mut Vec<f32>) -> Option<usize> {
     if block_maxima(row, maxima) {
         return None;
@@ -185,7 +187,9 @@ mod tests {
         }
 
         #[test]
-        fn every_instruction_set_gives_the_same_bits(row in prop::collection::vec(-60.0_f32..60.0, 1..1500)) {
+        fn every_instruction_set_gives_the_same_bits(
+            row in prop::collection::vec(-60.0_f32..60.0, 1..1500),
+        ) {
             let (mut left, mut right) = (Vec::new(), Vec::new());
             let dispatched = normalize(&row, &mut left, &mut Vec::new());
             let portable = normalize_body(&row, &mut right, &mut Vec::new());
@@ -197,12 +201,13 @@ mod tests {
         fn argmax_is_the_first_of_the_greatest(row in prop::collection::vec(-3_i8..3, 1..1500)) {
             let row: Vec<f32> = row.into_iter().map(f32::from).collect();
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            prop_assert_eq!(argmax(&row, &mut Vec::new()), row.iter().position(|value| *value == max));
+            let expected = row.iter().position(|value| *value == max);
+            prop_assert_eq!(argmax(&row, &mut Vec::new()), expected);
         }
     }
 
     #[test]
-    fn what_has_no_log_probabilities_is_noticed() {
+    fn rows_without_log_probabilities_are_not_valid() {
         let valid = |row: &[f32]| normalize(row, &mut Vec::new(), &mut Vec::new()).is_valid();
         let mut row = vec![0.0; 600];
         assert!(valid(&row));

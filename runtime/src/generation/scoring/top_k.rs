@@ -1,21 +1,21 @@
-//! The best candidates over several rows, found without writing out their scores.
+//! The best candidates of several rows, found without storing all scores.
 
 use epitome_kernels::dispatch;
 
 use super::normalizer::Normalizer;
 use super::{BLOCK, LANES};
 
-/// A continuation: its accumulated score, and where it stands among rows laid end to end.
+/// A continuation: its score, and its index in all rows one after another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
     /// Log-probability of the whole sequence.
     pub(crate) score: f32,
-    /// beam * vocabulary + token.
+    /// `beam * vocabulary + token`.
     pub(crate) index: usize,
 }
 
-/// The best `k` candidates so far, best first; of equal scores the lower index first, as torch's
-/// stable sort has it.
+/// The best `k` candidates so far, best first; of equal scores the lower index first, as in torch's
+/// stable sort.
 #[derive(Debug)]
 pub(crate) struct TopK {
     k: usize,
@@ -36,40 +36,39 @@ impl TopK {
         &self.best
     }
 
-    /// Score that a candidate of a higher index must exceed; `None` while any is welcome.
+    /// The score that a candidate of a higher index must exceed; `None` while there are fewer than
+    /// `k`.
     #[inline(always)]
     pub(crate) fn threshold(&self) -> Option<f32> {
         if self.best.len() < self.k { None } else { self.best.last().map(|worst| worst.score) }
     }
 
-    /// Ranks one candidate. Candidates come in ascending order of index, none is NaN.
+    /// Ranks one candidate. Candidates must come in ascending order of index, without NaN.
     #[inline(always)]
     pub(crate) fn offer(&mut self, candidate: Candidate) {
         if self.threshold().is_some_and(|threshold| candidate.score <= threshold) {
             return;
         }
-        let place = self.best.partition_point(|other| other.score >= candidate.score);
-        self.best.insert(place, candidate);
+        let rank = self.best.partition_point(|other| other.score >= candidate.score);
+        self.best.insert(rank, candidate);
         self.best.truncate(self.k);
     }
 
-    /// Ranks a whole row: candidate `base + token` scores `normalizer(row[token]) + running`.
-    ///
-    /// `maxima` are upper bounds of the row's blocks: blocks that cannot reach the threshold are
-    /// passed over.
+    /// Ranks a whole row. The score of candidate `base + token` is
+    /// `normalizer(row[token]) + running`. Blocks that cannot exceed the threshold are skipped.
     pub(crate) fn offer_row(&mut self, row: &Row<'_>) {
         offer_row(self, row);
     }
 }
 
-/// One beam's scores, ready for ranking.
+/// The scores of one beam.
 pub(crate) struct Row<'a> {
-    /// Logits, or log-probabilities where the normalizer is the identity.
+    /// Logits, or log-probabilities if the normalizer is the identity.
     pub(crate) scores: &'a [f32],
-    /// At least the maximum of each block of scores.
+    /// An upper bound for each block of scores.
     pub(crate) maxima: &'a [f32],
     pub(crate) normalizer: Normalizer,
-    /// Log-probability of the beam up to here.
+    /// Log-probability of the beam so far.
     pub(crate) running: f32,
     /// Index of the row's first candidate.
     pub(crate) base: usize,
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn minus_infinity_fills_what_nothing_else_does() {
+    fn minus_infinity_fills_the_list() {
         let scores = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY];
         let mut top = TopK::new(3);
         let row = Row {

@@ -1,9 +1,9 @@
-//! The greatest numbers of a short list, ties in the order in which `torch.topk` has them.
+//! The greatest numbers of a short list, with ties in the order of `torch.topk`.
 //!
 //! `torch.topk` on a CPU (`topk_impl_loop` in ATen's `TopKImpl.h`) is C++'s `std::partial_sort`, or
-//! `std::nth_element` and then `std::sort`. None of them keeps equal numbers in order, and beam
-//! search has many: each sequence that is missing scores -1e9. So this follows the steps of
-//! libstdc++, with which PyTorch is built.
+//! `std::nth_element` and then `std::sort`. None of them is stable, and beam search has many equal
+//! numbers: each missing sequence scores -1e9. So this module follows the steps of libstdc++, with
+//! which PyTorch is built.
 
 /// Below this length libstdc++ sorts by insertion alone.
 const INSERTION: usize = 16;
@@ -39,12 +39,12 @@ impl Sorter<'_> {
         self.values[left] > self.values[right]
     }
 
-    /// Whether the element at one place comes before that at another.
+    /// Whether the element at index `left` comes before the one at `right`.
     fn before(&self, left: usize, right: usize) -> bool {
         self.is_greater(self.order[left], self.order[right])
     }
 
-    /// `std::nth_element` from the first place on: libstdc++'s `__introselect`.
+    /// `std::nth_element` from index 0: libstdc++'s `__introselect`.
     fn nth_element(&mut self, nth: usize, mut last: usize) {
         if nth == last {
             return;
@@ -68,7 +68,7 @@ impl Sorter<'_> {
         self.insertion_sort(first, last);
     }
 
-    /// `std::sort` of the first places.
+    /// `std::sort` of the elements before `last`.
     fn sort(&mut self, last: usize) {
         if last == 0 {
             return;
@@ -154,8 +154,8 @@ impl Sorter<'_> {
         }
     }
 
-    /// `__heap_select`: leaves the greatest in a heap before `middle`, the least of them at its
-    /// top.
+    /// `__heap_select`: leaves the greatest elements in a heap before `middle`, with the smallest
+    /// of them at its top.
     fn heap_select(&mut self, first: usize, middle: usize, last: usize) {
         let length = middle - first;
         for parent in (0..length / 2).rev() {
@@ -200,7 +200,7 @@ impl Sorter<'_> {
     }
 }
 
-/// Twice the rounded logarithm to base 2, after which libstdc++ gives up on partitions.
+/// Maximum depth of partitions in libstdc++: twice the rounded logarithm to base 2.
 fn depth_limit(length: usize) -> u32 {
     2 * length.ilog2()
 }

@@ -1,4 +1,4 @@
-//! A document that decodes: what it feeds to a step, and what it makes of the logits.
+//! A document that is being decoded: its input to a step, and its choice from the logits.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -9,60 +9,61 @@ use super::super::config::{GenerationConfig, Strategy};
 use super::super::error::{GenerateError, ParameterError};
 use super::super::model::{Feed, Rows, Source};
 use super::super::outcome::{Generated, StopReason};
-use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Scratch};
 use super::lookup::Drafter;
 use super::{beam, constrained, groups, single};
 
-/// A document that decodes.
+/// A document that is being decoded.
 pub(super) struct Active {
-    /// Its number in reports.
+    /// Number of the document in reports.
     pub(super) document: usize,
-    /// Its number in the decoder.
-    place: usize,
+    /// Slot of the document in the decoder.
+    slot: usize,
     config: Arc<GenerationConfig>,
     search: Box<dyn DocumentSearch>,
-    workspace: Workspace,
-    /// Drafts what the only row may go on with.
+    scratch: Scratch,
+    /// Drafts the continuation of the only row, for prompt lookup.
     drafter: Option<Drafter>,
     /// Decoder steps made.
     steps: usize,
-    /// Tokens that the decoder has read of each row.
+    /// Number of tokens of each row that the decoder has read.
     read: usize,
-    fed: Fed,
-    /// Tokens of the last step that are final, and their sequences.
+    input: StepInput,
+    /// Final tokens of the last step: (sequence, token).
     emitted: Vec<(usize, u32)>,
-    /// Set once the search has ended.
+    /// Result of the search once it has ended.
     pub(super) ended: Option<Ended>,
 }
 
 /// How a search ended.
 pub(super) type Ended = Result<StopReason, GenerateError<Infallible>>;
 
-/// What a document feeds to the step that is under way.
+/// Input of a document to the current step.
 #[derive(Debug, Clone, Default)]
-struct Fed {
+struct StepInput {
     kind: Kind,
-    /// Where its tokens and parents are among those of all documents.
+    /// Range of its tokens in the tokens of all documents.
     tokens: Range<usize>,
+    /// Range of its parents in the parents of all documents.
     parents: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
-    /// A token of the prompt that is not its last: nothing is chosen behind it.
+    /// A token of the prompt before its last one: no token is chosen after it.
     #[default]
     Prompt,
     /// The newest token of each row.
     Newest,
-    /// The newest token of the only row, and a draft behind it.
+    /// The newest token of the only row, followed by a draft.
     Draft,
 }
 
 impl Active {
-    /// The search of a document that has the number `place` in the decoder.
+    /// Starts the search of a document that has this slot in the decoder.
     pub(super) fn new(
         document: usize,
-        place: usize,
+        slot: usize,
         source: &Source,
         config: Arc<GenerationConfig>,
     ) -> Result<Self, ParameterError> {
@@ -84,30 +85,30 @@ impl Active {
         let vocab_size = config.tokens.vocab_size;
         Ok(Self {
             document,
-            place,
+            slot,
             search,
-            workspace: Workspace {
+            scratch: Scratch {
                 processors: config.processors()?,
                 vocab_size,
                 maxima: Vec::new(),
                 sums: Vec::new(),
             },
             drafter: config.lookup.map(|lookup| {
-                let ends = config.eos_token_ids().to_vec();
+                let ends = config.tokens.eos.clone();
                 Drafter::new(lookup, source.token_ids.clone(), vocab_size, ends)
             }),
             config,
             steps: 0,
             read: 0,
-            fed: Fed::default(),
+            input: StepInput::default(),
             emitted: Vec::new(),
             ended: None,
         })
     }
 
-    /// The document's number in the decoder.
-    pub(super) fn place(&self) -> usize {
-        self.place
+    /// Slot of the document in the decoder.
+    pub(super) fn slot(&self) -> usize {
+        self.slot
     }
 
     /// Decoder rows.
@@ -115,7 +116,7 @@ impl Active {
         self.config.rows_per_document()
     }
 
-    /// Whether it drafts, where there is room.
+    /// Whether the document drafts tokens if rows are left for them.
     pub(super) fn drafts(&self) -> bool {
         self.drafter.is_some()
     }
@@ -125,12 +126,12 @@ impl Active {
         self.steps
     }
 
-    /// Appends what it feeds to the next step, with a draft of at most `most_drafted` tokens.
+    /// Appends the input to the next step, with a draft of at most `max_drafted` tokens.
     pub(super) fn feed(
         &mut self,
         tokens: &mut Vec<u32>,
         parents: &mut Vec<u32>,
-        most_drafted: usize,
+        max_drafted: usize,
     ) {
         let (first_token, first_parent) = (tokens.len(), parents.len());
         let lengths = &self.config.lengths;
@@ -147,47 +148,50 @@ impl Active {
             tokens.extend(std::iter::repeat_n(lengths.prompt[self.read], rows));
             parents.extend((0..rows).map(|row| row as u32));
             Kind::Prompt
-        } else if self.draft(tokens, most_drafted) {
+        } else if self.draft(tokens, max_drafted) {
             Kind::Draft
         } else {
             self.search.feed(tokens, parents);
             Kind::Newest
         };
-        self.fed =
-            Fed { kind, tokens: first_token..tokens.len(), parents: first_parent..parents.len() };
+        self.input = StepInput {
+            kind,
+            tokens: first_token..tokens.len(),
+            parents: first_parent..parents.len(),
+        };
     }
 
-    /// What was fed, of the tokens and parents of all documents.
-    pub(super) fn fed<'a>(&self, tokens: &'a [u32], parents: &'a [u32]) -> Feed<'a> {
+    /// The input to the step, from the tokens and parents of all documents.
+    pub(super) fn as_feed<'a>(&self, tokens: &'a [u32], parents: &'a [u32]) -> Feed<'a> {
         Feed {
-            document: self.place,
+            document: self.slot,
             past: self.read,
-            tokens: &tokens[self.fed.tokens.clone()],
-            rows: match self.fed.kind {
+            tokens: &tokens[self.input.tokens.clone()],
+            rows: match self.input.kind {
                 Kind::Draft => Rows::Successive,
-                _ => Rows::Beams(&parents[self.fed.parents.clone()]),
+                _ => Rows::Beams(&parents[self.input.parents.clone()]),
             },
         }
     }
 
-    /// Rows of the step that are this document's.
-    pub(super) fn rows_fed(&self) -> usize {
-        self.fed.tokens.len()
+    /// Rows of this document in the step.
+    pub(super) fn input_rows(&self) -> usize {
+        self.input.tokens.len()
     }
 
-    /// Appends the newest token of the only row and a draft of what follows, of `most` tokens at
-    /// most; `false` where there is none.
-    fn draft(&self, tokens: &mut Vec<u32>, most: usize) -> bool {
+    /// Appends the newest token of the only row and a draft of at most `max` tokens after it.
+    /// Appends nothing and returns `false` if there is no draft.
+    fn draft(&self, tokens: &mut Vec<u32>, max: usize) -> bool {
         let (Some(drafter), Some(history)) = (&self.drafter, self.search.only_history()) else {
             return false;
         };
         let lengths = &self.config.lengths;
-        // The step itself gives one token more than the draft has.
-        let room = lengths.max_length.saturating_sub(history.len() + 1).min(most);
-        let room = room.min(lengths.longest_history().saturating_sub(history.len()));
+        // The step adds one token more than the draft has.
+        let max = lengths.max_length.saturating_sub(history.len() + 1).min(max);
+        let max = max.min(lengths.longest_history().saturating_sub(history.len()));
         let first = tokens.len();
         tokens.extend(history.last());
-        drafter.propose(history, room, tokens);
+        drafter.propose(history, max, tokens);
         if tokens.len() > first + 1 {
             return true;
         }
@@ -198,7 +202,7 @@ impl Active {
     /// Lets the search choose from the logits of this document's rows.
     pub(super) fn advance(&mut self, logits: &mut [f32], tokens: &[u32]) {
         self.steps += 1;
-        let chosen = catch_unwind(AssertUnwindSafe(|| match self.fed.kind {
+        let chosen = catch_unwind(AssertUnwindSafe(|| match self.input.kind {
             Kind::Prompt => {
                 self.read += 1;
                 Ok(None)
@@ -207,7 +211,7 @@ impl Active {
                 self.read += 1;
                 self.choose(logits)
             }
-            Kind::Draft => self.verify(logits, &tokens[self.fed.tokens.clone()]),
+            Kind::Draft => self.verify(logits, &tokens[self.input.tokens.clone()]),
         }));
         self.ended = match chosen {
             Ok(chosen) => chosen.transpose(),
@@ -223,35 +227,35 @@ impl Active {
         let emitted = &mut self.emitted;
         let mut emit = |sequence, token| emitted.push((sequence, token));
         let length = self.search.length();
-        self.search.advance(logits, &mut self.workspace, &mut emit).map_err(|fault| match fault {
+        self.search.advance(logits, &mut self.scratch, &mut emit).map_err(|fault| match fault {
             Fault::NotANumber => GenerateError::NotANumber { document, length },
             Fault::NothingToSample => GenerateError::NothingToSample { document, length },
         })
     }
 
-    /// Lets the search choose for as long as it chooses what was drafted.
+    /// Lets the search choose token after token while it chooses the tokens of the draft.
     fn verify(
         &mut self,
         logits: &mut [f32],
         fed: &[u32],
     ) -> Result<Option<StopReason>, GenerateError<Infallible>> {
-        for (place, row) in logits.chunks_exact_mut(self.workspace.vocab_size).enumerate() {
+        for (offset, row) in logits.chunks_exact_mut(self.scratch.vocab_size).enumerate() {
             self.read += 1;
             let stopped = self.choose(row)?;
             let chosen = self.search.only_history().and_then(<[u32]>::last);
-            if stopped.is_some() || chosen != fed.get(place + 1) {
+            if stopped.is_some() || chosen != fed.get(offset + 1) {
                 return Ok(stopped);
             }
         }
         Ok(None)
     }
 
-    /// Tokens of the last step that are final, and their sequences.
+    /// Final tokens of the last step: (sequence, token).
     pub(super) fn take_emitted(&mut self) -> impl Iterator<Item = (usize, u32)> {
         self.emitted.drain(..)
     }
 
-    /// What was generated.
+    /// The result of the search.
     pub(super) fn conclude(&mut self, stopped: StopReason) -> Generated {
         Generated { sequences: self.search.conclude(stopped), steps: self.steps, stopped }
     }

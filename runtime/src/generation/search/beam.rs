@@ -1,8 +1,8 @@
 //! Beam search and beam sampling.
 //!
-//! Implements `GenerationMixin._beam_search` (transformers 5.24.0) for one document, whose
-//! arithmetic is kept to the rounding: "impossible" is a penalty of -1e9 added in f32 there, which
-//! makes ties that a cleaner formulation would not have, and an order of those ties.
+//! Implements `GenerationMixin._beam_search` (transformers 5.24.0) for one document, with the same
+//! rounding. transformers rules out a choice by adding -1e9 in f32. This makes ties, and their
+//! order decides, so both are reproduced.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use super::super::scoring::normalizer::Normalizer;
 use super::super::scoring::top_k::{Candidate, Row, TopK};
 use super::super::scoring::torch_topk::torch_topk;
 use super::super::stopping::StoppingCriteria;
-use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Scratch};
 
-/// transformers' stand-in for minus infinity.
+/// Penalty of transformers that rules out a choice.
 const IMPOSSIBLE: f32 = -1.0e9;
 
 /// The beams of one document.
@@ -30,26 +30,25 @@ pub(super) struct BeamSearch {
     criteria: StoppingCriteria,
     settings: Beams,
     prompt_length: usize,
-    /// Greatest length of generated tokens.
+    /// Maximum number of generated tokens.
     max_new_tokens: usize,
     num_return_sequences: usize,
     with_token_scores: bool,
-    /// Where draws come from; `None` ranks.
+    /// Random numbers of beam sampling; `None` ranks candidates by score.
     random: Option<Key>,
 
-    /// Beams that go on, best first.
+    /// Running beams, best first.
     running: Vec<Beam>,
-    /// The beam that each running one continues.
+    /// The beam of the step before that each running beam continues.
     parents: Vec<u32>,
-    /// The best hypotheses, best first; until there are enough, unfinished ones stand for those
-    /// missing.
+    /// The best hypotheses, best first. Unfinished ones fill the list until enough are finished.
     hypotheses: Vec<Beam>,
     top: TopK,
-    scratch: Scratch,
+    buffers: Buffers,
 }
 
-/// A sequence and its score: accumulated log-probability while running, normalized by length once a
-/// hypothesis.
+/// A sequence and its score. The score of a running beam is its log-probability; that of a
+/// hypothesis is also normalized by length.
 #[derive(Debug, Clone, Default)]
 struct Beam {
     tokens: Vec<u32>,
@@ -59,7 +58,7 @@ struct Beam {
 }
 
 impl Beam {
-    /// Becomes `other`, without giving up what is allocated.
+    /// Becomes a copy of `other`, and keeps its allocations.
     fn copy(&mut self, other: &Self) {
         self.tokens.clone_from(&other.tokens);
         self.token_scores.clone_from(&other.token_scores);
@@ -67,7 +66,7 @@ impl Beam {
         self.finished = other.finished;
     }
 
-    /// Becomes `other` with a token more.
+    /// Becomes `other`, extended by a token.
     fn extend(&mut self, other: &Self, choice: &Choice, with_token_scores: bool) {
         self.copy(other);
         self.tokens.push(choice.token);
@@ -90,10 +89,10 @@ struct Choice {
     stops: bool,
 }
 
-/// Buffers that live from step to step.
+/// Buffers that all steps use.
 #[derive(Default)]
-struct Scratch {
-    /// How to read each row after processing.
+struct Buffers {
+    /// Normalizer of each row after the processors.
     normalizers: Vec<Normalizer>,
     choices: Vec<Choice>,
     scores: Vec<f32>,
@@ -112,7 +111,7 @@ impl BeamSearch {
         let prompt = &config.lengths.prompt;
         let beams = settings.num_beams;
         let beam = |score| Beam { tokens: prompt.clone(), score, ..Beam::default() };
-        // Only the first beam counts at first, or all would find the same tokens.
+        // At first only the first beam counts, or all beams would choose the same tokens.
         let running = (0..beams).map(|number| beam(if number == 0 { 0.0 } else { IMPOSSIBLE }));
         Self {
             source: source.token_ids.clone(),
@@ -127,28 +126,28 @@ impl BeamSearch {
             parents: (0..beams).map(|number| number as u32).collect(),
             hypotheses: vec![beam(IMPOSSIBLE); beams],
             top: TopK::new(config.tokens.candidates_per_beam() * beams),
-            scratch: Scratch { next: vec![Beam::default(); beams], ..Scratch::default() },
+            buffers: Buffers { next: vec![Beam::default(); beams], ..Buffers::default() },
         }
     }
 
-    /// Tokens generated so far.
+    /// Number of tokens generated so far.
     fn generated(&self) -> usize {
         self.length() - self.prompt_length
     }
 
-    /// Finds the best continuations over all beams, into `top`.
-    fn rank(&mut self, logits: &mut [f32], workspace: &mut Workspace) -> Result<(), Fault> {
+    /// Finds the best continuations of all beams, and puts them into `top`.
+    fn rank(&mut self, logits: &mut [f32], scratch: &mut Scratch) -> Result<(), Fault> {
         self.top.clear();
-        self.scratch.normalizers.clear();
-        let vocab = workspace.vocab_size;
+        self.buffers.normalizers.clear();
+        let vocab = scratch.vocab_size;
         for (number, row) in logits.chunks_exact_mut(vocab).enumerate() {
             let beam = &self.running[number];
             let context = Context::new(&beam.tokens, &self.source);
-            let normalizer = workspace.prepare(&context, row)?;
-            self.scratch.normalizers.push(normalizer);
+            let normalizer = scratch.prepare(&context, row)?;
+            self.buffers.normalizers.push(normalizer);
             let row = Row {
                 scores: row,
-                maxima: &workspace.maxima,
+                maxima: &scratch.maxima,
                 normalizer,
                 running: beam.score,
                 base: number * vocab,
@@ -164,7 +163,7 @@ impl BeamSearch {
         Ok(())
     }
 
-    /// Turns the ranked candidates into choices, and says which of them stop.
+    /// Turns the ranked candidates into choices. Returns the reason if all of them must stop.
     fn choose(&mut self, logits: &[f32], vocab: usize) -> Option<StopReason> {
         let cut = if self.criteria.at_max_length(self.length() + 1) {
             Some(StopReason::MaxLength)
@@ -173,84 +172,84 @@ impl BeamSearch {
         } else {
             None
         };
-        self.scratch.choices.clear();
+        self.buffers.choices.clear();
         for candidate in self.top.best() {
             let beam = candidate.index / vocab;
             let token = (candidate.index % vocab) as u32;
-            let token_score = self.scratch.normalizers[beam].apply(logits[candidate.index]);
+            let token_score = self.buffers.normalizers[beam].apply(logits[candidate.index]);
             let mut stops = cut.is_some() || self.criteria.is_end(token);
             if !stops && self.criteria.has_stop_strings() {
-                self.scratch.history.clone_from(&self.running[beam].tokens);
-                self.scratch.history.push(token);
-                stops = self.criteria.ends_in_stop_string(&self.scratch.history);
+                self.buffers.history.clone_from(&self.running[beam].tokens);
+                self.buffers.history.push(token);
+                stops = self.criteria.ends_in_stop_string(&self.buffers.history);
             }
             let score = token_score + self.running[beam].score;
-            self.scratch.choices.push(Choice { beam, token, token_score, score, stops });
+            self.buffers.choices.push(Choice { beam, token, token_score, score, stops });
         }
         cut
     }
 
-    /// Puts choices that stop among the hypotheses, where they are good enough.
+    /// Adds the choices that stop to the hypotheses, if they are good enough.
     fn update_hypotheses(&mut self) {
         let beams = self.settings.num_beams;
         let divisor = self.length_divisor(self.generated() + 1);
-        let scratch = &mut self.scratch;
-        scratch.scores.clear();
-        scratch.scores.extend(self.hypotheses.iter().map(|hypothesis| hypothesis.score));
-        // Only the best `num_beams` choices may finish; the others are there to go on in their
-        // place.
-        let finishes = |place: usize, choice: &Choice| choice.stops && place < beams;
-        for (place, choice) in scratch.choices.iter().enumerate() {
-            let penalty = if finishes(place, choice) { 0.0 } else { IMPOSSIBLE };
-            scratch.scores.push(choice.score / divisor + penalty);
+        let buffers = &mut self.buffers;
+        buffers.scores.clear();
+        buffers.scores.extend(self.hypotheses.iter().map(|hypothesis| hypothesis.score));
+        // Only the best `num_beams` choices may finish. The other choices are spares for running
+        // beams.
+        let finishes = |rank: usize, choice: &Choice| choice.stops && rank < beams;
+        for (rank, choice) in buffers.choices.iter().enumerate() {
+            let penalty = if finishes(rank, choice) { 0.0 } else { IMPOSSIBLE };
+            buffers.scores.push(choice.score / divisor + penalty);
         }
-        best_of(&mut scratch.scores, beams, &mut scratch.order);
-        if scratch.order.iter().enumerate().all(|(place, chosen)| place == *chosen) {
+        best_of(&mut buffers.scores, beams, &mut buffers.order);
+        if buffers.order.iter().enumerate().all(|(rank, chosen)| rank == *chosen) {
             return;
         }
-        for (next, chosen) in scratch.next.iter_mut().zip(&scratch.order) {
+        for (next, chosen) in buffers.next.iter_mut().zip(&buffers.order) {
             if let Some(known) = self.hypotheses.get(*chosen) {
                 next.copy(known);
             } else {
-                let place = chosen - beams;
-                let choice = &scratch.choices[place];
+                let rank = chosen - beams;
+                let choice = &buffers.choices[rank];
                 next.extend(&self.running[choice.beam], choice, self.with_token_scores);
-                next.score = scratch.scores[*chosen];
-                next.finished = finishes(place, choice);
+                next.score = buffers.scores[*chosen];
+                next.finished = finishes(rank, choice);
             }
         }
-        std::mem::swap(&mut self.hypotheses, &mut scratch.next);
+        std::mem::swap(&mut self.hypotheses, &mut buffers.next);
     }
 
-    /// Takes the best choices that do not stop as the running beams of the next step.
+    /// Makes the best choices that do not stop the running beams of the next step.
     fn update_running(&mut self) {
-        let scratch = &mut self.scratch;
-        scratch.scores.clear();
-        scratch.scores.extend(
-            scratch
+        let buffers = &mut self.buffers;
+        buffers.scores.clear();
+        buffers.scores.extend(
+            buffers
                 .choices
                 .iter()
                 .map(|choice| if choice.stops { choice.score + IMPOSSIBLE } else { choice.score }),
         );
         let beams = self.settings.num_beams;
-        best_of(&mut scratch.scores, beams, &mut scratch.order);
+        best_of(&mut buffers.scores, beams, &mut buffers.order);
         self.parents.clear();
-        for (next, chosen) in scratch.next.iter_mut().zip(&scratch.order) {
-            let choice = &scratch.choices[*chosen];
+        for (next, chosen) in buffers.next.iter_mut().zip(&buffers.order) {
+            let choice = &buffers.choices[*chosen];
             next.extend(&self.running[choice.beam], choice, self.with_token_scores);
-            next.score = scratch.scores[*chosen];
+            next.score = buffers.scores[*chosen];
             self.parents.push(choice.beam as u32);
         }
-        std::mem::swap(&mut self.running, &mut scratch.next);
+        std::mem::swap(&mut self.running, &mut buffers.next);
     }
 
-    /// By what the log-probability of a sequence of this many generated tokens is divided.
+    /// Divisor of the log-probability of a sequence with this many generated tokens.
     fn length_divisor(&self, generated: usize) -> f32 {
         (generated as f64).powf(self.settings.length_penalty) as f32
     }
 
-    /// Whether the best running beam may still beat a hypothesis, as far as the heuristic of
-    /// `early_stopping` sees.
+    /// Whether the best running beam may still beat a hypothesis, by the heuristic of
+    /// `early_stopping`.
     fn improvement_possible(&self) -> bool {
         let hopeful = self.settings.early_stopping == EarlyStopping::Never
             && self.settings.length_penalty > 0.0;
@@ -261,18 +260,17 @@ impl BeamSearch {
     }
 }
 
-/// Keeps the bound of [`draw_row`] on the safe side of rounding.
+/// Safety factor of the bound in [`draw`] against rounding.
 const BOUND_ROUNDING: f64 = 1.001;
 
-/// Offers a row's candidates by chance and not by score: whoever keeps the greatest sums of a
-/// log-weight and a Gumbel number has drawn by weight, without replacement, in the order in which
-/// they would have been drawn.
+/// Offers the candidates of a row with random scores: the log-weight plus a Gumbel number. The
+/// candidates with the greatest sums are then drawn by weight, without replacement and in order.
 fn draw_row(top: &mut TopK, row: &Row<'_>, random: Key) {
     let score = |logit: f32| row.normalizer.apply(logit) + row.running;
     for (number, (block, max)) in row.scores.chunks(BLOCK).zip(row.maxima).enumerate() {
-        // Filters leave few tokens: most blocks have none that any luck could lift above the
+        // Filters leave few tokens: in most blocks no Gumbel number could lift a token above the
         // threshold.
-        let hopeless = |threshold: f32| score(*max) - threshold < -Key::GUMBEL_MOST;
+        let hopeless = |threshold: f32| score(*max) - threshold < -Key::MAX_GUMBEL;
         if top.threshold().is_some_and(hopeless) {
             continue;
         }
@@ -283,20 +281,20 @@ fn draw_row(top: &mut TopK, row: &Row<'_>, random: Key) {
     }
 }
 
-/// Offers one candidate by chance.
+/// Offers one candidate with a random score.
 fn draw(top: &mut TopK, score: f32, index: usize, random: Key) {
-    // What has no chance only fills the list.
+    // A forbidden token only fills the list.
     if score == f32::NEG_INFINITY {
         top.offer(Candidate { score, index });
         return;
     }
     let random = random.at(index as u64);
-    // Most tokens would not be kept with any luck, most others not with theirs, which a bound shows
-    // without logarithms: chance > threshold needs uniform > exp(-exp(score - threshold)) > 1 -
-    // exp(score - threshold).
+    // Most tokens cannot reach the threshold with any random number, and most others do not with
+    // theirs. A bound shows this without logarithms: chance > threshold requires
+    // uniform > exp(-exp(score - threshold)) > 1 - exp(score - threshold).
     if let Some(threshold) = top.threshold() {
         let behind = (score - threshold).min(0.0);
-        if behind < -Key::GUMBEL_MOST
+        if behind < -Key::MAX_GUMBEL
             || 1.0 - random.uniform() > f64::from(exp(behind)) * BOUND_ROUNDING
         {
             return;
@@ -306,9 +304,9 @@ fn draw(top: &mut TopK, score: f32, index: usize, random: Key) {
     top.offer(Candidate { score: chance, index });
 }
 
-/// The indices of the `keep` greatest scores, in the order of `torch.topk`.
+/// Indices of the `keep` greatest scores, in the order of `torch.topk`.
 fn best_of(scores: &mut [f32], keep: usize, order: &mut Vec<usize>) {
-    // A score that is no number (nothing over nothing, for an extreme length_penalty) is the worst.
+    // NaN (0 divided by 0, for an extreme length_penalty) is the worst score.
     for score in scores.iter_mut().filter(|score| score.is_nan()) {
         *score = f32::NEG_INFINITY;
     }
@@ -324,17 +322,17 @@ impl DocumentSearch for BeamSearch {
     fn advance(
         &mut self,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
         _: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault> {
-        self.rank(logits, workspace)?;
-        let cut = self.choose(logits, workspace.vocab_size);
+        self.rank(logits, scratch)?;
+        let cut = self.choose(logits, scratch.vocab_size);
         self.update_hypotheses();
         self.update_running();
 
         let enough = self.settings.early_stopping == EarlyStopping::True
             && self.hypotheses.iter().all(|hypothesis| hypothesis.finished);
-        let all_stop = self.scratch.choices.iter().all(|choice| choice.stops);
+        let all_stop = self.buffers.choices.iter().all(|choice| choice.stops);
         Ok(if let Some(cut) = cut {
             Some(cut)
         } else if enough || all_stop || !self.improvement_possible() {
@@ -367,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_score_that_is_no_number_is_the_worst() {
+    fn nan_is_the_worst_score() {
         let mut order = Vec::new();
         best_of(&mut [1.0, f32::NAN, 2.0], 3, &mut order);
         assert_eq!(order, [2, 0, 1]);
@@ -375,7 +373,7 @@ mod tests {
 
     #[test]
     fn candidates_are_drawn_by_weight_without_replacement() {
-        // Two of three: the order (a, b) has the probability a * b / (1 - a).
+        // Drawing two of three candidates: the order (a, b) has the probability a * b / (1 - a).
         let weights = [0.6_f64, 0.1, 0.3];
         let scores = weights.map(|weight| weight.ln() as f32);
         let key = Key::new(11, &[4]);

@@ -1,4 +1,4 @@
-//! Constrained beam search: beams that come to contain what they must.
+//! Constrained beam search: the output contains given tokens.
 //!
 //! Implements `GenerationMixin._constrained_beam_search` with `ConstrainedBeamSearchScorer`
 //! (transformers 4.46.3) for one document.
@@ -12,7 +12,7 @@ use super::super::outcome::{Hypothesis, StopReason};
 use super::super::parameters::Constraint;
 use super::super::stopping::StoppingCriteria;
 use super::constraint_state::{ConstraintState, Constraints};
-use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Scratch};
 use super::hypotheses::{BeamHypotheses, Finalizer};
 use super::ranking::{Ranking, Surroundings, part};
 use super::running::{Ranked, Running};
@@ -24,18 +24,18 @@ pub(super) struct ConstrainedBeamSearch {
     finalizer: Finalizer,
     constraints: Constraints,
     running: Vec<Running>,
-    /// Which constraints each running beam has fulfilled.
+    /// The constraints that each running beam has fulfilled.
     states: Vec<ConstraintState>,
-    /// Buffer for the next step.
+    /// Buffer for the beams of the next step.
     next: Vec<Running>,
-    /// The beam that each running one continues.
+    /// The beam of the step before that each running beam continues.
     parents: Vec<usize>,
     ranking: Ranking,
     hypotheses: BeamHypotheses,
     done: bool,
 }
 
-/// A continuation, and the bank in which it is ranked.
+/// A continuation and its bank.
 #[derive(Debug, Clone, Copy)]
 struct Banked {
     choice: Ranked,
@@ -67,10 +67,10 @@ impl ConstrainedBeamSearch {
         }
     }
 
-    /// The beams to go on with: the best of all, and those that a constraint's next token makes,
-    /// taken from each bank in turn.
+    /// The continuations of the next step: the best ones and those that advance a constraint, taken
+    /// from each bank in turn.
     fn balance(&self, best: Vec<Ranked>, logits: &[f32], vocab: usize) -> Vec<Ranked> {
-        // Beams may hold the same tokens, as all do at first: then the first stands for the others.
+        // Beams may hold the same tokens, as all do at first. The first one then represents them.
         let original = |beam: usize| {
             let same = |other: &Running| other.tokens == self.running[beam].tokens;
             self.running.iter().position(same).unwrap_or(beam)
@@ -111,11 +111,11 @@ impl ConstrainedBeamSearch {
     }
 }
 
-/// Orders continuations: the best of each bank, the highest bank first, then the second best, and
-/// so on.
+/// Orders continuations: first the best of each bank, from the highest bank down, then the second
+/// best of each bank, and so on.
 ///
-/// A bank outranks a lower one by 100 of log-probability. Where scores lie further apart the banks
-/// mingle, and each run of one bank counts anew, as it does in transformers.
+/// A bank adds 100 to the log-probability. If scores lie further apart, the banks mingle, and each
+/// run of one bank is counted anew, as in transformers.
 fn take_in_turn(all: &mut Vec<Banked>) {
     let weight = |one: &Banked| (one.bank * 100) as f32 + one.choice.score + 0.0;
     all.sort_by(|left, right| weight(right).total_cmp(&weight(left)));
@@ -141,11 +141,11 @@ impl DocumentSearch for ConstrainedBeamSearch {
     fn advance(
         &mut self,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
         _: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault> {
         let around = Surroundings { source: &self.source, peers: &[] };
-        self.ranking.rank(&self.running, around, logits, workspace)?;
+        self.ranking.rank(&self.running, around, logits, scratch)?;
         let is_end = |token| self.criteria.is_end(token);
         let (running, states, hypotheses) = (&self.running, &self.states, &mut self.hypotheses);
         let best = part(self.ranking.best(), running.len(), is_end, |end| {
@@ -153,7 +153,7 @@ impl DocumentSearch for ConstrainedBeamSearch {
                 hypotheses.finish(&running[end.beam], end);
             }
         });
-        let going_on = self.balance(best, logits, workspace.vocab_size);
+        let going_on = self.balance(best, logits, scratch.vocab_size);
 
         self.parents.clear();
         let mut states = Vec::with_capacity(going_on.len());
@@ -184,8 +184,8 @@ impl DocumentSearch for ConstrainedBeamSearch {
             let beams = self.running.iter().zip(&self.states);
             let (complete, incomplete): (Vec<_>, Vec<_>) =
                 beams.partition(|(_, state)| state.is_complete());
-            // Constraints may be more than the length allows: then the answer is what comes
-            // nearest.
+            // If too few beams fulfil the constraints within the length, the others are returned
+            // too.
             let others = if complete.len() < self.finalizer.num_return_sequences() {
                 incomplete
             } else {

@@ -1,7 +1,7 @@
-//! Which constraints a sequence has fulfilled, and how far it has come with the next.
+//! The progress of a sequence in fulfilling constraints.
 //!
 //! Implements `ConstraintListState` of transformers' `beam_constraints.py` (4.46.3) with
-//! `PhrasalConstraint` and `DisjunctiveConstraint`: a phrase is a choice among one.
+//! `PhrasalConstraint` and `DisjunctiveConstraint`. A phrase is a single alternative.
 
 use super::super::parameters::Constraint;
 
@@ -9,20 +9,21 @@ use super::super::parameters::Constraint;
 #[derive(Debug)]
 pub(super) struct Constraints {
     list: Vec<Alternatives>,
-    /// Tokens of the longest alternative of all.
+    /// Tokens of the longest alternative of all constraints.
     longest: usize,
 }
 
-/// Token sequences of which one must occur; none begins another.
+/// Token sequences of which one must occur. None is a prefix of another.
 #[derive(Debug)]
 struct Alternatives {
     words: Vec<Vec<u32>>,
-    /// Tokens of the longest.
+    /// Tokens of the longest sequence.
     longest: usize,
 }
 
 impl Alternatives {
-    /// Tokens that may follow this beginning of an alternative, as they first occur.
+    /// Tokens that may follow this prefix of an alternative, in the order of their first
+    /// occurrence.
     fn next_tokens(&self, path: &[u32]) -> Vec<u32> {
         let mut tokens = Vec::new();
         for word in &self.words {
@@ -64,18 +65,18 @@ impl Constraints {
     }
 }
 
-/// The constraints that one sequence has fulfilled and begun.
+/// The constraints that a sequence has fulfilled and begun.
 #[derive(Debug, Clone)]
 pub(super) struct ConstraintState {
-    /// Constraints not begun, in the order in which they are tried.
+    /// Constraints that are not begun, in the order in which they are tried.
     pending: Vec<usize>,
-    /// The constraint under way, and the tokens of it that are there.
+    /// The constraint that is begun, and its tokens so far.
     current: Option<(usize, Vec<u32>)>,
     fulfilled: usize,
 }
 
 impl ConstraintState {
-    /// The progress that these tokens make.
+    /// The state after these tokens.
     pub(super) fn of(constraints: &Constraints, tokens: &[u32]) -> Self {
         let mut state =
             Self { pending: (0..constraints.list.len()).collect(), current: None, fulfilled: 0 };
@@ -90,8 +91,8 @@ impl ConstraintState {
         self.pending.is_empty() && self.current.is_none()
     }
 
-    /// Takes a token more. One that breaks the constraint under way is not tried as the beginning
-    /// of another.
+    /// Adds a token. A token that breaks the begun constraint is not tried as the beginning of
+    /// another one.
     pub(super) fn add(&mut self, constraints: &Constraints, token: u32) {
         let advances =
             |number: &usize, path: &[u32]| constraints.list[*number].advances(path, token);
@@ -102,7 +103,7 @@ impl ConstraintState {
                 return;
             }
             None => match self.pending.iter().position(|number| advances(number, &[])) {
-                Some(place) => (self.pending.remove(place), Vec::new()),
+                Some(index) => (self.pending.remove(index), Vec::new()),
                 None => return,
             },
         };
@@ -114,21 +115,21 @@ impl ConstraintState {
         }
     }
 
-    /// Tokens fulfilled, roughly: sequences with more of them are not ranked against those with
-    /// less.
+    /// The bank of the sequence: roughly the number of fulfilled tokens. Sequences are ranked
+    /// within their bank.
     pub(super) fn bank(&self, constraints: &Constraints) -> usize {
         let under_way = self.current.as_ref().map_or(0, |(number, path)| {
-            // A constraint counts as the longest one, less what it lacks.
+            // A constraint counts as many tokens as the longest one, less its missing tokens.
             constraints.longest - (constraints.list[*number].longest - path.len())
         });
         self.fulfilled * constraints.longest + under_way
     }
 
-    /// Tokens that make progress, each with the bank it leads to.
+    /// Tokens that advance a constraint, each with the bank that it leads to.
     ///
-    /// transformers copies a state without copying the tokens of an alternative that is under way.
-    /// So where several tokens continue it, each also lengthens it for those after it, and in the
-    /// end for all; the banks follow that.
+    /// transformers copies a state without copying the tokens of a begun alternative. If several
+    /// tokens continue it, each of them also lengthens it for the tokens after it, and in the end
+    /// for all. The banks reproduce this.
     pub(super) fn advances(&self, constraints: &Constraints) -> Vec<(u32, usize)> {
         let Some((number, path)) = &self.current else {
             let tokens =
@@ -157,7 +158,7 @@ impl ConstraintState {
         advanced.into_iter().map(bank).collect()
     }
 
-    /// This, with a token more.
+    /// A copy of this state with one token more.
     pub(super) fn with(&self, constraints: &Constraints, token: u32) -> Self {
         let mut longer = self.clone();
         longer.add(constraints, token);

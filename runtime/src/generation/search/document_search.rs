@@ -1,60 +1,59 @@
-//! What every search of one document has in common.
+//! The interface of every search of one document.
 
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::processors::{Context, Effect, LogitsProcessors};
 use super::super::scoring::normalizer::{Normalizer, block_maxima, materialize, normalize};
 
-/// The search of one document: which tokens its rows feed to the decoder, and what becomes of the
-/// logits.
+/// The search of one document: the tokens that its rows feed to the decoder, and the choice from
+/// the logits.
 pub(super) trait DocumentSearch: Send {
     /// Appends the newest token of each row, and the row of this document whose history it
     /// continues.
     fn feed(&self, tokens: &mut Vec<u32>, parents: &mut Vec<u32>);
 
-    /// Takes the logits of this document's rows and moves one token on. `Some` is the end of the
-    /// search.
+    /// Chooses the next token of each row from the logits of this document's rows. Returns `Some`
+    /// if the search ended.
     ///
-    /// `emit` is told of tokens that are final: (sequence, token).
+    /// Calls `emit` with each final token: (sequence, token).
     fn advance(
         &mut self,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
         emit: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault>;
 
-    /// The history of the only row, where there is one that grows token by token.
+    /// The history of the only row, if the search has one row that grows token by token.
     fn only_history(&self) -> Option<&[u32]> {
         None
     }
 
-    /// Tokens in the rows' histories.
+    /// Number of tokens in the history of each row.
     fn length(&self) -> usize;
 
     /// The sequences, best first.
     fn conclude(&mut self, stopped: StopReason) -> Vec<Hypothesis>;
 }
 
-/// Why scores could not be used; the loop adds where.
+/// Why scores could not be used; the caller adds document and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     NotANumber,
     NothingToSample,
 }
 
-/// What a search works with: its processors, and scratch space that keeps steps free of
-/// allocations.
-pub(super) struct Workspace {
+/// The processors of a search, and buffers that its steps use again.
+pub(super) struct Scratch {
     pub(super) processors: LogitsProcessors,
     pub(super) vocab_size: usize,
-    /// Maxima of a row's blocks.
+    /// Maximum of each block of a row.
     pub(super) maxima: Vec<f32>,
-    /// Sums of a row's blocks.
+    /// Sum of each block of a row.
     pub(super) sums: Vec<f32>,
 }
 
-impl Workspace {
-    /// Lets the processors change a row of a beam, and says how to read it then. Leaves the maxima
-    /// of its blocks, or what is no less, behind.
+impl Scratch {
+    /// Lets the processors change the logits of a beam, and returns the normalizer to read them
+    /// with. `maxima` then holds an upper bound for each block of the row.
     pub(super) fn prepare(
         &mut self,
         context: &Context<'_>,
@@ -72,7 +71,7 @@ impl Workspace {
             return Err(Fault::NotANumber);
         }
         if effect == Effect::Forbids {
-            // Scores only fall, so the maxima still bound them.
+            // Scores only fall, so the maxima are still upper bounds.
             self.processors.process(context, row);
         }
         Ok(normalizer)

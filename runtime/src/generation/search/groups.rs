@@ -1,7 +1,7 @@
-//! Diverse beam search: groups of beams, each of which avoids what those before it chose.
+//! Diverse beam search: each group of beams avoids the tokens that groups before it chose.
 //!
 //! Implements `GenerationMixin._group_beam_search` with `BeamSearchScorer` (transformers 4.46.3)
-//! for one document. That groups avoid each other is the work of a processor, `diversity_penalty`.
+//! for one document. The logits processor `diversity_penalty` keeps the groups apart.
 
 use std::sync::Arc;
 
@@ -9,28 +9,28 @@ use super::super::config::{Beams, GenerationConfig};
 use super::super::model::Source;
 use super::super::outcome::{Hypothesis, StopReason};
 use super::super::stopping::StoppingCriteria;
-use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Scratch};
 use super::hypotheses::{BeamHypotheses, Finalizer};
 use super::ranking::{Ranking, Surroundings, part};
 use super::running::Running;
 
-/// The groups of one document.
+/// The groups of beams of one document.
 pub(super) struct GroupBeamSearch {
     source: Arc<[u32]>,
     criteria: StoppingCriteria,
     finalizer: Finalizer,
-    /// Fed to groups that are done while others are not.
+    /// Token that is fed to groups that are done while others are not.
     pad: u32,
     groups: Vec<Group>,
-    /// Tokens that the groups so far have chosen at this step.
+    /// Tokens that earlier groups chose at this step.
     chosen: Vec<u32>,
 }
 
 struct Group {
     running: Vec<Running>,
-    /// Buffer for the next step.
+    /// Buffer for the beams of the next step.
     next: Vec<Running>,
-    /// The beam of the group that each running one continues.
+    /// The beam of the group that each running beam continues.
     parents: Vec<usize>,
     ranking: Ranking,
     hypotheses: BeamHypotheses,
@@ -38,7 +38,7 @@ struct Group {
 }
 
 impl GroupBeamSearch {
-    /// `groups` divides the number of beams.
+    /// Starts a search. `groups` divides the number of beams.
     pub(super) fn new(
         config: &GenerationConfig,
         source: &Source,
@@ -67,15 +67,15 @@ impl GroupBeamSearch {
 }
 
 impl Group {
-    /// Moves one token on; what may end a sequence does not keep the group from going on.
+    /// Extends each beam by a token. Beams that end go to the hypotheses, and others replace them.
     fn advance(
         &mut self,
         criteria: &StoppingCriteria,
         around: Surroundings<'_>,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
     ) -> Result<(), Fault> {
-        let ranked = self.ranking.rank(&self.running, around, logits, workspace)?;
+        let ranked = self.ranking.rank(&self.running, around, logits, scratch)?;
         let is_end = |token| criteria.is_end(token);
         let (running, hypotheses) = (&self.running, &mut self.hypotheses);
         let going_on = part(ranked, running.len(), is_end, |end| {
@@ -92,7 +92,8 @@ impl Group {
         Ok(())
     }
 
-    /// Moves one token on when done: all beams become the first, padded. Other groups still see it.
+    /// Pads a group that is done: all beams become the first one, extended by padding. Other groups
+    /// still avoid these tokens.
     fn pad(&mut self, pad: u32) {
         self.parents.fill(0);
         let (first, others) = self.running.split_at_mut(1);
@@ -118,18 +119,18 @@ impl DocumentSearch for GroupBeamSearch {
     fn advance(
         &mut self,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
         _: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault> {
         self.chosen.clear();
         let size = self.groups[0].running.len();
-        let shares = logits.chunks_exact_mut(size * workspace.vocab_size);
+        let shares = logits.chunks_exact_mut(size * scratch.vocab_size);
         for (group, share) in self.groups.iter_mut().zip(shares) {
             if group.done {
                 group.pad(self.pad);
             } else {
                 let around = Surroundings { source: &self.source, peers: &self.chosen };
-                group.advance(&self.criteria, around, share, workspace)?;
+                group.advance(&self.criteria, around, share, scratch)?;
             }
             let newest = group.running.iter().filter_map(|beam| beam.tokens.last());
             self.chosen.extend(newest);

@@ -1,8 +1,8 @@
 //! The finished hypotheses of diverse and constrained beam search.
 //!
-//! Implements `BeamHypotheses` and what the scorers of `beam_search.py` have in common
-//! (transformers 4.46.3; version 5 dropped these searches). Ordinary beam search is newer there,
-//! and keeps its hypotheses otherwise.
+//! Implements `BeamHypotheses` and the common part of the scorers in `beam_search.py` (transformers
+//! 4.46.3; version 5 dropped these searches). Ordinary beam search follows version 5, which keeps
+//! its hypotheses differently.
 
 use super::super::config::{Beams, GenerationConfig};
 use super::super::outcome::Hypothesis;
@@ -30,7 +30,7 @@ pub(super) struct BeamHypotheses {
 }
 
 impl BeamHypotheses {
-    /// Room for `size` hypotheses.
+    /// Keeps up to `size` hypotheses.
     pub(super) fn new(config: &GenerationConfig, settings: Beams, size: usize) -> Self {
         let prompt_length = config.lengths.prompt.len();
         Self {
@@ -43,14 +43,15 @@ impl BeamHypotheses {
         }
     }
 
-    /// What a log-probability is worth at this length.
-    fn worth(&self, sum: f32, generated: usize) -> f64 {
-        let worth = f64::from(sum) / (generated as f64).powf(self.settings.length_penalty);
-        // Nothing over nothing, for an extreme length_penalty, is the worst.
-        if worth.is_nan() { f64::NEG_INFINITY } else { worth }
+    /// Score of a log-probability at this length.
+    fn score(&self, sum: f32, generated: usize) -> f64 {
+        let score = f64::from(sum) / (generated as f64).powf(self.settings.length_penalty);
+        // NaN (0 divided by 0, for an extreme length_penalty) is the worst score.
+        if score.is_nan() { f64::NEG_INFINITY } else { score }
     }
 
-    /// Adds a beam that an end token finished: the token counts, and is put in its place later.
+    /// Adds a beam that an end token finished. The token counts for the length;
+    /// [`Finalizer::select`] appends it.
     pub(super) fn finish(&mut self, beam: &Running, end: &Ranked) {
         let generated = beam.tokens.len() + 1 - self.prompt_length;
         let mut token_scores = beam.token_scores.clone();
@@ -58,17 +59,17 @@ impl BeamHypotheses {
         self.add(Ended {
             tokens: beam.tokens.clone(),
             token_scores,
-            score: self.worth(end.score, generated),
+            score: self.score(end.score, generated),
         });
     }
 
-    /// Adds a beam that the search's end left open.
+    /// Adds a beam that was still running when the search ended.
     pub(super) fn leave_open(&mut self, beam: &Running) {
         let generated = beam.tokens.len() - self.prompt_length;
         self.add(Ended {
             tokens: beam.tokens.clone(),
             token_scores: beam.token_scores.clone(),
-            score: self.worth(beam.score, generated),
+            score: self.score(beam.score, generated),
         });
     }
 
@@ -80,17 +81,17 @@ impl BeamHypotheses {
         self.list.push(ended);
         if self.list.len() > self.size {
             let scores = || self.list.iter().map(|one| one.score).enumerate();
-            let least = scores().min_by(|left, right| left.1.total_cmp(&right.1));
-            if let Some((place, _)) = least {
-                self.list.remove(place);
+            let worst = scores().min_by(|left, right| left.1.total_cmp(&right.1));
+            if let Some((index, _)) = worst {
+                self.list.remove(index);
             }
             let scores = self.list.iter().map(|one| one.score);
             self.worst = scores.fold(f64::INFINITY, f64::min);
         }
     }
 
-    /// Whether no sequence can become better than these: `best` is the greatest log-probability of
-    /// any with this many tokens, the prompt included.
+    /// Whether no running beam can become better than these hypotheses. `best` is the greatest
+    /// log-probability of a sequence with `length` tokens, including the prompt.
     pub(super) fn are_final(&self, best: f32, length: usize) -> bool {
         if self.list.len() < self.size {
             return false;
@@ -100,16 +101,17 @@ impl BeamHypotheses {
             EarlyStopping::Never if self.settings.length_penalty > 0.0 => self.max_new_tokens,
             EarlyStopping::False | EarlyStopping::Never => length - self.prompt_length,
         };
-        self.worst >= self.worth(best, generated)
+        self.worst >= self.score(best, generated)
     }
 }
 
-/// How the hypotheses become the answer.
+/// Turns hypotheses into the result of a search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Finalizer {
     num_return_sequences: usize,
     max_length: usize,
-    /// Put behind every hypothesis that is short enough: the first, whichever it was that ended it.
+    /// The first end token. It is appended to every hypothesis that is short enough, whichever end
+    /// token ended it.
     end: Option<u32>,
     with_token_scores: bool,
 }
@@ -128,11 +130,11 @@ impl Finalizer {
         self.num_return_sequences
     }
 
-    /// The best hypotheses of all groups, best first; of equals the later one.
+    /// The best hypotheses of all groups, best first; of equal ones the later one.
     ///
-    /// An end token stands behind all that are shorter than the longest could have been. That
-    /// includes those which time or a stop string cut: they get one that was never generated, nor
-    /// scored.
+    /// The end token is appended to each hypothesis that is not longer than the longest one and not
+    /// at `max_length`. This includes those that time or a stop string cut: their end token was
+    /// neither generated nor scored.
     pub(super) fn select<'a>(
         &self,
         groups: impl Iterator<Item = &'a mut BeamHypotheses>,
@@ -141,10 +143,10 @@ impl Finalizer {
         all.sort_by(|left, right| left.score.total_cmp(&right.score));
         let best: Vec<Ended> = all.into_iter().rev().take(self.num_return_sequences).collect();
         let longest = best.iter().map(|one| one.tokens.len()).max().unwrap_or(0);
-        let room = (longest + 1).min(self.max_length);
+        let max_length = (longest + 1).min(self.max_length);
         best.into_iter()
             .map(|mut one| {
-                if one.tokens.len() < room {
+                if one.tokens.len() < max_length {
                     one.tokens.extend(self.end);
                 }
                 Hypothesis {
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_makes_room_and_an_equal_one_does_not_enter() {
+    fn a_better_hypothesis_replaces_the_worst_and_an_equal_one_does_not() {
         let mut kept = hypotheses(EarlyStopping::False);
         for score in [-4.0, -2.0, -3.0, -3.0, f32::NAN, -9.0] {
             kept.leave_open(&open(score));
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn early_stopping_says_what_is_hoped_for() {
+    fn early_stopping_decides_when_hypotheses_are_final() {
         for (early_stopping, ends) in [
             (EarlyStopping::True, true),
             (EarlyStopping::False, true),
@@ -196,7 +198,7 @@ mod tests {
         ] {
             let mut kept = hypotheses(early_stopping);
             kept.leave_open(&open(-2.0));
-            assert!(!kept.are_final(-3.0, 3), "there is room for another");
+            assert!(!kept.are_final(-3.0, 3), "one of two hypotheses");
             kept.leave_open(&open(-2.0));
             assert_eq!(kept.are_final(-3.0, 3), ends, "{early_stopping:?}");
         }

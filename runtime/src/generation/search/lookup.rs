@@ -1,23 +1,22 @@
-//! Prompt lookup: what the next tokens may be, looked up in the text at hand.
+//! Prompt lookup: drafts the next tokens by copying from the source or the history.
 //!
-//! A summary often copies. Where its newest tokens stand in the source, too, those that follow
-//! there are drafted as its next ones, and the decoder reads them all in one step; what it would
-//! not have chosen is thrown away. The draft decides how many steps there are, and never what comes
-//! out.
+//! A summary often copies its source. If its newest tokens also occur in the source, the tokens
+//! that follow there are drafted as its next tokens. The decoder verifies a draft in one step, and
+//! rejected tokens are dropped. So drafts change the number of steps, and never the result.
 //!
-//! After `PromptLookupCandidateGenerator` (transformers 5.24.0), which looks for encoder-decoder
-//! models in the tokens generated so far alone; this looks in the source first.
+//! Follows `PromptLookupCandidateGenerator` (transformers 5.24.0). For encoder-decoder models that
+//! class searches only the generated tokens; this module searches the source first.
 
 use std::sync::Arc;
 
 use super::super::config::Lookup;
 
-/// Drafts the tokens behind `tokens`, at most `room` of them.
+/// Drafts the continuation of a history.
 pub(super) struct Drafter {
     lookup: Lookup,
     source: Arc<[u32]>,
     vocab_size: usize,
-    /// Tokens that end a sequence: nothing is drafted from them on.
+    /// End tokens. A draft ends before the first of them.
     ends: Vec<u32>,
 }
 
@@ -31,19 +30,19 @@ impl Drafter {
         Self { lookup, source, vocab_size, ends }
     }
 
-    /// Appends the draft of what follows `tokens` to `draft`, at most `room` tokens.
-    pub(super) fn propose(&self, tokens: &[u32], room: usize, draft: &mut Vec<u32>) {
-        let most = self.lookup.tokens.min(room);
-        if most == 0 {
+    /// Appends the draft of what follows `tokens` to `draft`, at most `max` tokens.
+    pub(super) fn propose(&self, tokens: &[u32], max: usize, draft: &mut Vec<u32>) {
+        let max = self.lookup.tokens.min(max);
+        if max == 0 {
             return;
         }
         let longest = self.lookup.ngram_size.min(tokens.len());
         for size in (1..=longest).rev() {
             let ngram = &tokens[tokens.len() - size..];
             for text in [&*self.source, tokens] {
-                let found = text.windows(size).enumerate().find_map(|(place, window)| {
-                    let next = &text[place + size..];
-                    let usable = next.iter().take(most).take_while(|id| self.is_usable(**id));
+                let found = text.windows(size).enumerate().find_map(|(offset, window)| {
+                    let next = &text[offset + size..];
+                    let usable = next.iter().take(max).take_while(|id| self.is_usable(**id));
                     let usable = usable.count();
                     (window == ngram && usable > 0).then(|| &next[..usable])
                 });
@@ -64,10 +63,10 @@ impl Drafter {
 mod tests {
     use super::*;
 
-    fn draft(source: &[u32], tokens: &[u32], room: usize) -> Vec<u32> {
+    fn draft(source: &[u32], tokens: &[u32], max: usize) -> Vec<u32> {
         let lookup = Lookup { tokens: 3, ngram_size: 2 };
         let mut draft = Vec::new();
-        Drafter::new(lookup, source.into(), 100, vec![1]).propose(tokens, room, &mut draft);
+        Drafter::new(lookup, source.into(), 100, vec![1]).propose(tokens, max, &mut draft);
         draft
     }
 
@@ -75,7 +74,7 @@ mod tests {
     fn the_longest_match_in_the_source_is_continued() {
         let source = [7, 50, 8, 7, 9, 10, 11, 12, 1];
         assert_eq!(draft(&source, &[0, 7, 9], 9), [10, 11, 12]);
-        // One token matches, and the first place is taken.
+        // One token matches; the first match is taken.
         assert_eq!(draft(&source, &[0, 3, 7], 9), [50, 8, 7]);
         assert_eq!(draft(&source, &[0, 7, 9], 2), [10, 11]);
         assert!(draft(&source, &[0, 7, 9], 0).is_empty());
@@ -85,7 +84,7 @@ mod tests {
     fn nothing_is_drafted_from_an_end_token_or_a_foreign_one_on() {
         assert_eq!(draft(&[7, 9, 1, 4], &[0, 7], 9), [9]);
         assert_eq!(draft(&[7, 9, 100, 4], &[0, 7], 9), [9]);
-        // A place without a continuation is passed over.
+        // A match without a continuation is skipped.
         assert_eq!(draft(&[7, 1, 7, 9], &[0, 7], 9), [9]);
         assert!(draft(&[7, 9], &[0, 9], 9).is_empty());
     }

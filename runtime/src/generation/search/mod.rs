@@ -1,4 +1,4 @@
-//! The searches of several documents, which make their steps together.
+//! The searches of several documents, which share each decoder step.
 
 mod active;
 mod beam;
@@ -22,26 +22,31 @@ use super::config::GenerationConfig;
 use super::error::{GenerateError, ParameterError};
 use super::model::{Source, StepModel};
 use super::outcome::{Generated, StopReason};
+use crate::observer::Observer;
 use crate::progress::Progress;
 
-/// Rows of a step from which on several threads choose: below, a thread costs more than it saves.
-const ROWS_OF_THREADS: usize = 12;
+/// Minimum number of rows for which several threads choose tokens. With fewer rows a thread costs
+/// more than it saves.
+const MIN_ROWS_FOR_THREADS: usize = 12;
 
-/// Generates for several documents at once; each gets exactly what it would get alone.
+/// How the search of a document ended.
+pub(crate) type SearchResult = Result<Generated, GenerateError<Infallible>>;
+
+/// Generates for several documents together. Each result is the same as if the document were alone.
 ///
-/// The results are in the order of `sources`. The documents must have joined `model` under the
-/// numbers from 0 on, with [`GenerationConfig::rows_per_document`] rows each, and nothing decoded
-/// yet.
+/// The results are in the order of `sources`. The documents must have joined `model` with the
+/// numbers from 0 on and [`GenerationConfig::rows_per_document`] rows each, and no step must have
+/// been made.
 ///
-/// With `prompt_lookup_num_tokens` a document takes several tokens a step where its draft is right.
+/// With `prompt_lookup_num_tokens` a step adds several tokens to a document if its draft is right.
 ///
-/// Implements `GenerationMixin.generate` from its fifth step on (transformers 5.24.0).
+/// Implements `GenerationMixin.generate` (transformers 5.24.0), from its fifth step on.
 ///
 /// # Errors
 /// [`GenerateError::Model`] if a step fails; [`GenerateError::NotANumber`] if the model's scores
-/// are no numbers; [`GenerateError::NothingToSample`] if the parameters forbid every token when
-/// sampling; [`GenerateError::Parameter`] if stop strings are asked for and nobody [knows
-/// texts](GenerationConfig::with_stop_strings); [`GenerateError::Vocabulary`] and
+/// are not finite; [`GenerateError::NothingToSample`] if the parameters forbid every token when
+/// sampling; [`GenerateError::Parameter`] if the parameters have stop strings without a
+/// [matcher](GenerationConfig::with_stop_strings); [`GenerateError::Vocabulary`] and
 /// [`GenerateError::LogitsShape`] if model and configuration do not belong together.
 pub fn generate<M: StepModel>(
     model: &mut M,
@@ -66,7 +71,7 @@ pub fn generate<M: StepModel>(
     Ok(collector.results.into_iter().flatten().collect())
 }
 
-/// Whether searches of this configuration can follow a decoder of so many tokens.
+/// Checks that this configuration fits a decoder with `vocab_size` tokens.
 pub(crate) fn check(
     vocab_size: usize,
     config: &GenerationConfig,
@@ -86,18 +91,6 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Follows searches.
-pub(crate) trait Observer {
-    /// Whether nobody waits for the document any more. Asked before each step.
-    fn cancelled(&mut self, document: usize) -> bool;
-
-    /// A token became final.
-    fn token(&mut self, document: usize, sequence: usize, token: u32);
-
-    /// A search ended, and the document has left.
-    fn ended(&mut self, document: usize, outcome: Result<Generated, GenerateError<Infallible>>);
-}
-
 /// Keeps the results of [`generate`].
 struct Collector<'a> {
     progress: &'a mut dyn Progress,
@@ -105,7 +98,7 @@ struct Collector<'a> {
     error: Option<GenerateError<Infallible>>,
 }
 
-impl Observer for Collector<'_> {
+impl Observer<SearchResult> for Collector<'_> {
     fn cancelled(&mut self, document: usize) -> bool {
         self.progress.document_cancelled(document)
     }
@@ -114,66 +107,63 @@ impl Observer for Collector<'_> {
         self.progress.token(document, sequence, token);
     }
 
-    fn ended(&mut self, document: usize, outcome: Result<Generated, GenerateError<Infallible>>) {
-        match outcome {
-            Ok(generated) => {
-                self.progress.generated(document, &generated);
-                self.results[document] = Some(generated);
-            }
+    fn ended(&mut self, document: usize, result: SearchResult) {
+        match result {
+            Ok(generated) => self.results[document] = Some(generated),
             Err(error) => self.error = self.error.take().or(Some(error)),
         }
     }
 }
 
-/// The searches that are under way. Each is at a length of its own, with parameters of its own.
+/// The running searches. Each has its own length and parameters.
 pub(crate) struct Searches {
     active: Vec<Active>,
     threads: usize,
-    /// Rows of a step that drafts may fill.
+    /// Maximum number of rows in a step with drafts.
     rows: usize,
     tokens: Vec<u32>,
     parents: Vec<u32>,
 }
 
 impl Searches {
-    /// None yet; so many threads will choose. Documents draft only as long as a step has so many
-    /// rows at most. A document alone drafts as much as its parameters say.
+    /// Creates an empty set of searches. `threads` threads choose tokens. Drafts fill a step up to
+    /// `rows` rows; only its parameters limit the draft of a document that runs alone.
     pub(crate) fn new(threads: usize, rows: usize) -> Self {
         Self { active: Vec::new(), threads, rows, tokens: Vec::new(), parents: Vec::new() }
     }
 
-    /// Starts the search of a document, which has joined the decoder under the number `place`.
+    /// Starts the search of a document that has joined the decoder in this slot.
     pub(crate) fn start(
         &mut self,
         document: usize,
-        place: usize,
+        slot: usize,
         source: &Source,
         config: Arc<GenerationConfig>,
     ) -> Result<(), ParameterError> {
-        self.active.push(Active::new(document, place, source, config)?);
+        self.active.push(Active::new(document, slot, source, config)?);
         Ok(())
     }
 
-    /// Whether none is under way.
+    /// Whether no search is running.
     pub(crate) fn is_empty(&self) -> bool {
         self.active.is_empty()
     }
 
-    /// The rows that each document fed to the last step, and the steps that it has made.
+    /// For each document: its rows in the last step, and the number of its steps.
     pub(crate) fn progress(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.active.iter().map(|active| (active.rows_fed().max(active.rows()), active.steps()))
+        self.active.iter().map(|active| (active.input_rows().max(active.rows()), active.steps()))
     }
 
-    /// Makes one decoder step, and lets every search choose. Gives the rows of the step, which are
-    /// none where all documents ended before it.
+    /// Makes one decoder step, and lets every search choose. Returns the number of rows of the
+    /// step; 0 if all documents ended before it.
     ///
     /// # Errors
-    /// [`GenerateError::Model`] and [`GenerateError::LogitsShape`], which are of the step and of no
-    /// document. What is wrong with a document is told to the observer.
+    /// [`GenerateError::Model`] and [`GenerateError::LogitsShape`]: the whole step failed. The
+    /// observer receives the errors of single documents.
     pub(crate) fn step<M: StepModel>(
         &mut self,
         model: &mut M,
-        observer: &mut dyn Observer,
+        observer: &mut dyn Observer<SearchResult>,
     ) -> Result<usize, GenerateError<M::Error>> {
         self.feed(observer);
         self.drop_ended(model, observer);
@@ -181,10 +171,10 @@ impl Searches {
             return Ok(0);
         }
         let feeds: Vec<_> =
-            self.active.iter().map(|active| active.fed(&self.tokens, &self.parents)).collect();
+            self.active.iter().map(|active| active.as_feed(&self.tokens, &self.parents)).collect();
         let vocab_size = model.vocab_size();
         let logits = model.step(&feeds).map_err(GenerateError::Model)?;
-        let rows: usize = self.active.iter().map(Active::rows_fed).sum();
+        let rows: usize = self.active.iter().map(Active::input_rows).sum();
         let expected = rows * vocab_size;
         if logits.len() != expected {
             return Err(GenerateError::LogitsShape { expected, found: logits.len() });
@@ -200,12 +190,12 @@ impl Searches {
         Ok(rows)
     }
 
-    /// Collects what the documents feed to the next step.
-    fn feed(&mut self, observer: &mut dyn Observer) {
+    /// Collects the tokens that the documents feed to the next step.
+    fn feed(&mut self, observer: &mut dyn Observer<SearchResult>) {
         self.tokens.clear();
         self.parents.clear();
         let rows: usize = self.active.iter().map(Active::rows).sum();
-        // Rows that are left for drafts, and documents that may take them.
+        // Rows left for drafts, and the number of documents that may use them.
         let alone = self.active.len() == 1;
         let mut spare = if alone { usize::MAX } else { self.rows.saturating_sub(rows) };
         let mut drafting = self.active.iter().filter(|active| active.drafts()).count();
@@ -227,13 +217,13 @@ impl Searches {
     fn advance(&mut self, mut logits: &mut [f32], rows: usize, vocab_size: usize) {
         let mut parts = Vec::with_capacity(self.active.len());
         for active in &mut self.active {
-            let own = active.rows_fed() * vocab_size;
+            let own = active.input_rows() * vocab_size;
             let (own, rest) = std::mem::take(&mut logits).split_at_mut(own);
             logits = rest;
             parts.push((active, own));
         }
         let tokens = self.tokens.as_slice();
-        if self.threads < 2 || rows < ROWS_OF_THREADS || parts.len() < 2 {
+        if self.threads < 2 || rows < MIN_ROWS_FOR_THREADS || parts.len() < 2 {
             return choose(&mut parts, tokens);
         }
         let share = parts.len().div_ceil(self.threads);
@@ -247,7 +237,7 @@ impl Searches {
         };
         thread::scope(|scope| {
             for _ in 0..others {
-                // Where the system starts no thread, those that run do its share.
+                // If the system starts no thread, the running threads do its work.
                 if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                     break;
                 }
@@ -256,18 +246,22 @@ impl Searches {
         });
     }
 
-    /// Takes out the documents whose search has ended.
-    fn drop_ended<M: StepModel>(&mut self, model: &mut M, observer: &mut dyn Observer) {
+    /// Removes the documents whose search has ended.
+    fn drop_ended<M: StepModel>(
+        &mut self,
+        model: &mut M,
+        observer: &mut dyn Observer<SearchResult>,
+    ) {
         self.active.retain_mut(|active| {
             let Some(ended) = active.ended.take() else { return true };
-            model.leave(active.place());
+            model.leave(active.slot());
             observer.ended(active.document, ended.map(|stopped| active.conclude(stopped)));
             false
         });
     }
 }
 
-/// Lets searches choose, each from the logits of its rows.
+/// Lets each search choose from the logits of its rows.
 fn choose(parts: &mut [(&mut Active, &mut [f32])], tokens: &[u32]) {
     for (active, logits) in parts {
         active.advance(logits, tokens);
@@ -285,7 +279,7 @@ mod tests {
 
     const VOCAB_SIZE: usize = 64;
 
-    /// Goes on with the number behind each token, and keeps the rows of each step.
+    /// A model that continues each token `n` with `n + 1`, and records the rows of each step.
     #[derive(Default)]
     struct Counting {
         rows: Vec<usize>,
@@ -312,7 +306,7 @@ mod tests {
         fn leave(&mut self, _: usize) {}
     }
 
-    /// The rows of each step of so many documents with drafts of 20 tokens, and what they got.
+    /// Decodes documents with drafts of 20 tokens. Returns the rows of each step and the results.
     fn run(documents: usize, threads: usize, rows: usize) -> (Vec<usize>, Vec<Generated>) {
         let defaults = json!({"decoder_start_token_id": 2, "eos_token_id": 1, "pad_token_id": 0});
         let asked = json!({"prompt_lookup_num_tokens": 20, "max_length": 30});

@@ -3,28 +3,28 @@
 use super::super::processors::Context;
 use super::super::scoring::normalizer::Normalizer;
 use super::super::scoring::top_k::{Row, TopK};
-use super::document_search::{Fault, Workspace};
+use super::document_search::{Fault, Scratch};
 use super::running::{Ranked, Running};
 
-/// What the processors are told besides a beam's tokens.
+/// Context of the processors besides the tokens of a beam.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     /// The encoder's input ids.
     pub(super) source: &'a [u32],
-    /// Tokens chosen by other groups at this step.
+    /// Tokens that other groups chose at this step.
     pub(super) peers: &'a [u32],
 }
 
 /// Ranks the continuations of beams.
 pub(super) struct Ranking {
     top: TopK,
-    /// How to read each row after processing.
+    /// Normalizer of each row after the processors.
     normalizers: Vec<Normalizer>,
     best: Vec<Ranked>,
 }
 
 impl Ranking {
-    /// Ranks this many continuations.
+    /// Keeps this many continuations.
     pub(super) fn new(candidates: usize) -> Self {
         Self { top: TopK::new(candidates), normalizers: Vec::new(), best: Vec::new() }
     }
@@ -35,18 +35,18 @@ impl Ranking {
         beams: &[Running],
         around: Surroundings<'_>,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
     ) -> Result<&[Ranked], Fault> {
         self.top.clear();
         self.normalizers.clear();
-        let vocab = workspace.vocab_size;
+        let vocab = scratch.vocab_size;
         for (number, (beam, row)) in beams.iter().zip(logits.chunks_exact_mut(vocab)).enumerate() {
             let context = Context::new(&beam.tokens, around.source).beside(around.peers);
-            let normalizer = workspace.prepare(&context, row)?;
+            let normalizer = scratch.prepare(&context, row)?;
             self.normalizers.push(normalizer);
             self.top.offer_row(&Row {
                 scores: row,
-                maxima: &workspace.maxima,
+                maxima: &scratch.maxima,
                 normalizer,
                 running: beam.score,
                 base: number * vocab,
@@ -72,16 +72,16 @@ impl Ranking {
         &self.best
     }
 
-    /// Log-probability of a processed logit in a row that [`Self::rank`] has seen.
+    /// Log-probability of a processed logit in a row of the last [`Self::rank`].
     pub(super) fn log_probability(&self, beam: usize, logit: f32) -> f32 {
         self.normalizers[beam].apply(logit)
     }
 }
 
-/// Parts continuations, best first, into those with an end token that may finish, which `finish` is
-/// given, and the `size` that go on.
+/// Separates continuations, best first: calls `finish` for those that finish with an end token, and
+/// returns the `size` that go on.
 ///
-/// Only the best `size` may finish; the others are there to go on in their place.
+/// Only the best `size` may finish. The others are spares for running beams.
 pub(super) fn part(
     ranked: &[Ranked],
     size: usize,
@@ -89,10 +89,10 @@ pub(super) fn part(
     mut finish: impl FnMut(&Ranked),
 ) -> Vec<Ranked> {
     let mut going_on = Vec::with_capacity(size);
-    for (place, choice) in ranked.iter().enumerate() {
+    for (rank, choice) in ranked.iter().enumerate() {
         if !is_end(choice.token) {
             going_on.push(*choice);
-        } else if place < size {
+        } else if rank < size {
             finish(choice);
         }
         if going_on.len() == size {

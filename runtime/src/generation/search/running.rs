@@ -1,6 +1,6 @@
-//! Running beams and their continuations, in diverse and constrained beam search.
+//! Running beams and their continuations, for diverse and constrained beam search.
 
-/// A sequence that may go on.
+/// A running beam.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Running {
     pub(super) tokens: Vec<u32>,
@@ -10,7 +10,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The beams with which a search starts: only the first counts, or all would find the same.
+    /// The beams at the start of a search. Only the first one counts, or all would choose the same
+    /// tokens.
     pub(super) fn start(prompt: &[u32], beams: usize) -> Vec<Self> {
         let beam = |number| Self {
             tokens: prompt.to_vec(),
@@ -20,7 +21,7 @@ impl Running {
         (0..beams).map(beam).collect()
     }
 
-    /// Becomes `other` with a token more, without giving up what is allocated.
+    /// Becomes `other`, extended by a token, and keeps its allocations.
     pub(super) fn extend(&mut self, other: &Self, choice: &Ranked) {
         self.tokens.clone_from(&other.tokens);
         self.tokens.push(choice.token);
@@ -33,7 +34,7 @@ impl Running {
 /// A continuation of a beam.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ranked {
-    /// The beam, counted within those that are ranked together.
+    /// Index of the beam among those that are ranked together.
     pub(super) beam: usize,
     pub(super) token: u32,
     /// Log-probability of the token alone, after the processors.

@@ -1,4 +1,4 @@
-//! Greedy search and sampling: each sequence grows by one token a step.
+//! Greedy search and sampling: each sequence grows by one token per step.
 //!
 //! Implements `GenerationMixin._sample` (transformers 5.24.0), which serves both.
 
@@ -14,16 +14,16 @@ use super::super::random::Key;
 use super::super::scoring::BLOCK;
 use super::super::scoring::normalizer::{argmax, normalize};
 use super::super::stopping::StoppingCriteria;
-use super::document_search::{DocumentSearch, Fault, Workspace};
+use super::document_search::{DocumentSearch, Fault, Scratch};
 
-/// The sequences of one document.
+/// The sampled or greedy sequences of one document.
 pub(super) struct SingleSearch {
     source: Arc<[u32]>,
     criteria: StoppingCriteria,
     prompt_length: usize,
-    /// Fed to sequences that are finished while others of the document are not.
+    /// Token that is fed to sequences that are finished while others are not.
     pad: u32,
-    /// Where draws come from; `None` takes the best token.
+    /// Random numbers of sampling; `None` takes the best token.
     random: Option<Key>,
     with_token_scores: bool,
     sequences: Vec<Sequence>,
@@ -55,38 +55,32 @@ impl SingleSearch {
         }
     }
 
-    /// The next token of a sequence, from processed scores.
-    fn choose(
-        &self,
-        number: usize,
-        scores: &[f32],
-        workspace: &mut Workspace,
-    ) -> Result<usize, Fault> {
+    /// Chooses the next token of a sequence from processed scores.
+    fn choose(&self, number: usize, scores: &[f32], scratch: &mut Scratch) -> Result<usize, Fault> {
         let Some(random) = self.random else {
-            return argmax(scores, &mut workspace.maxima).ok_or(Fault::NotANumber);
+            return argmax(scores, &mut scratch.maxima).ok_or(Fault::NotANumber);
         };
-        let normalizer = normalize(scores, &mut workspace.maxima, &mut workspace.sums);
+        let normalizer = normalize(scores, &mut scratch.maxima, &mut scratch.sums);
         if !normalizer.is_valid() {
             let nothing = scores.iter().all(|score| *score == f32::NEG_INFINITY);
             return Err(if nothing { Fault::NothingToSample } else { Fault::NotANumber });
         }
         let step = self.sequences[number].tokens.len() - self.prompt_length;
         let uniform = random.at(number as u64).at(step as u64).uniform();
-        Ok(draw(scores, normalizer.max, workspace, uniform))
+        Ok(draw(scores, normalizer.max, scratch, uniform))
     }
 }
 
-/// Draws an index by weight `exp(score - max)`: the first at which the running sum exceeds
-/// `uniform` of the total.
+/// Draws an index by weight `exp(score - max)`: the first one whose cumulative weight exceeds the
+/// share `uniform` of the total.
 ///
-/// `workspace` holds the maxima and sums of the row's blocks, so that only the block with the index
-/// is searched.
-fn draw(scores: &[f32], max: f32, workspace: &Workspace, uniform: f64) -> usize {
-    let blocks = workspace.maxima.iter().zip(&workspace.sums).map(|(block_max, sum)| {
+/// `scratch` holds maximum and sum of each block of the row, so only one block is searched.
+fn draw(scores: &[f32], max: f32, scratch: &Scratch, uniform: f64) -> usize {
+    let blocks = scratch.maxima.iter().zip(&scratch.sums).map(|(block_max, sum)| {
         if *sum > 0.0 { f64::from(*sum) * f64::from(exp(*block_max - max)) } else { 0.0 }
     });
     let mut left = uniform * blocks.clone().sum::<f64>();
-    // Rounding may leave more than there is: then the last that has weight is drawn.
+    // If rounding leaves more than the remaining weight, the last index with weight is drawn.
     let (mut chosen, mut within) = (0, f64::INFINITY);
     for (number, weight) in blocks.enumerate().filter(|(_, weight)| *weight > 0.0) {
         chosen = number;
@@ -123,21 +117,21 @@ impl DocumentSearch for SingleSearch {
     fn advance(
         &mut self,
         logits: &mut [f32],
-        workspace: &mut Workspace,
+        scratch: &mut Scratch,
         emit: &mut dyn FnMut(usize, u32),
     ) -> Result<Option<StopReason>, Fault> {
         let out_of_time = self.criteria.out_of_time();
-        for (number, row) in logits.chunks_exact_mut(workspace.vocab_size).enumerate() {
+        for (number, row) in logits.chunks_exact_mut(scratch.vocab_size).enumerate() {
             if self.sequences[number].stopped.is_some() {
                 continue;
             }
             let context = Context::new(&self.sequences[number].tokens, &self.source);
-            workspace.processors.process(&context, row);
-            let token = self.choose(number, row, workspace)?;
+            scratch.processors.process(&context, row);
+            let token = self.choose(number, row, scratch)?;
 
             let sequence = &mut self.sequences[number];
             if self.with_token_scores {
-                let normalizer = normalize(row, &mut workspace.maxima, &mut workspace.sums);
+                let normalizer = normalize(row, &mut scratch.maxima, &mut scratch.sums);
                 sequence.token_scores.push(normalizer.apply(row[token]));
             }
             let token = token as u32;
@@ -155,8 +149,8 @@ impl DocumentSearch for SingleSearch {
                 None
             };
         }
-        // The document ends with its last sequence; a cut one says more than those that ended by
-        // themselves.
+        // The document ends with its last sequence. The reason of a sequence that was cut precedes
+        // `Finished`.
         let mut reason = StopReason::Finished;
         for sequence in &self.sequences {
             match sequence.stopped {
@@ -197,18 +191,18 @@ mod tests {
     use super::*;
     use crate::generation::processors::LogitsProcessors;
 
-    /// Draws from a row as a search does.
+    /// Draws from a row.
     fn draws(scores: &[f32], uniforms: impl Iterator<Item = f64>) -> Vec<usize> {
         let (mut maxima, mut sums) = (Vec::new(), Vec::new());
         let normalizer = normalize(scores, &mut maxima, &mut sums);
         let processors = LogitsProcessors::default();
-        let workspace = Workspace { processors, vocab_size: scores.len(), maxima, sums };
-        uniforms.map(|uniform| draw(scores, normalizer.max, &workspace, uniform)).collect()
+        let scratch = Scratch { processors, vocab_size: scores.len(), maxima, sums };
+        uniforms.map(|uniform| draw(scores, normalizer.max, &scratch, uniform)).collect()
     }
 
     #[test]
     fn draws_follow_the_weights() {
-        // Over several blocks, one of them without weight.
+        // Several blocks, one of them without weight.
         let mut weights = vec![0.0_f64; 4 * BLOCK];
         weights[3..6].copy_from_slice(&[0.25, 0.0, 0.125]);
         weights[BLOCK - 1] = 0.125;
@@ -218,7 +212,7 @@ mod tests {
         let key = Key::new(3, &[5, 6]);
         let count = 10_000;
         let mut counts = vec![0_u32; weights.len()];
-        for index in draws(&scores, (0..count).map(|place| key.at(place).uniform())) {
+        for index in draws(&scores, (0..count).map(|index| key.at(index).uniform())) {
             counts[index] += 1;
         }
         let mut chi = 0.0;

@@ -1,6 +1,6 @@
-//! The decoder's attention over the tokens before it.
+//! The decoder's self-attention over cached keys and values.
 
-use epitome_kernels::attention::cached_attention::{self, Bias, Elsewhere, Histories};
+use epitome_kernels::attention::cached_attention::{self, Bias, CacheIndirection, CrossAttended};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput,
 };
@@ -13,31 +13,41 @@ use crate::operators::threads::SessionThreads;
 /// Name of the operator.
 pub const CACHED_ATTENTION: &str = "CachedAttention";
 
-/// Attribute, integer, 1 where it is left out: queries of a new token. The first is its own.
-/// The others see what it sees, and their own key, which no other query sees and the cache does not
-/// keep.
+/// Attribute, integer, 1 by default: number of queries of each new token. The first query is the
+/// token's own. The others see what the token sees, and also their own key. No other query sees
+/// that key, and the cache does not keep it.
 pub const STREAMS: &str = "streams";
 
-/// The operator: attention of new tokens, one a row, over their histories, float32 `[rows, heads *
-/// size]`; and the caches with the new tokens in them. Where those are bound to the memory of the
-/// inputs, they are written in place.
+/// The operator: attention of new tokens, one in each row, over the cached tokens of their rows.
 ///
-/// | input | is |
-/// | --- | --- |
-/// | queries | float32 `[rows * streams, heads * size]`, of the new tokens |
-/// | keys, values | float32 `[rows * streams, kv_heads * size]`, of the new tokens |
-/// | past keys, past values | float32 `[kv_heads, places, size]` |
-/// | past length | int32 `[rows, 1]`: tokens before each row's new one |
-/// | cache indirection | int32 `[rows, room]`: the place of each token of a row's history, the new one's behind the others |
-/// | bias, optional | float32, added to the scores: `[1, heads, rows, longest]`, or of each query `[rows * streams, heads, longest + 1]`, for its own key last |
-/// | elsewhere, optional | float32 `[rows * streams, heads * size]`: what the queries got of other keys, to be under the same softmax |
-/// | its sums, with it | float32 `[rows * streams, heads, 2]`, as [`CrossAttention`](super::CrossAttention) gives them |
-/// | prompt keys, prompt values, optional | float32 `[prompt, kv_heads * size]`: before all tokens, the same for every row |
+/// Inputs:
 ///
-/// Of its history a token sees itself and the [`REACH`] before it; all, where that is left out.
+/// - queries: float32 `[rows * streams, heads * size]`, of the new tokens;
+/// - keys and values: float32 `[rows * streams, kv_heads * size]` each, of the new tokens;
+/// - past keys and values: float32 `[kv_heads, slots, size]` each, the cache;
+/// - past length: int32 `[rows, 1]`, the number of tokens before each row's new token;
+/// - cache indirection: int32 `[rows, max_length]`, the slot in the cache of each token of a row.
+///   The new token is the last;
+/// - bias, optional: float32, added to the scores, `[1, heads, rows, longest]` or
+///   `[rows * streams, heads, longest + 1]`. In the second form each query has its own values, and
+///   the last one is for its own key;
+/// - cross-attention, optional: float32 `[rows * streams, heads * size]`, a result of
+///   [`CrossAttention`](super::CrossAttention) to merge into the same softmax;
+/// - sums of the cross-attention, with it: float32 `[rows * streams, heads, 2]`;
+/// - prompt keys and values, optional: float32 `[prompt, kv_heads * size]` each, which precede the
+///   tokens of every row.
 ///
-/// Rows may be successive tokens of one sequence: all are in the cache before any attends. A
-/// token's result is the same bits whatever is beside it.
+/// Outputs:
+///
+/// - the result: float32 `[rows * streams, heads * size]`;
+/// - present keys and values: the cache with the new tokens. It is updated in place if the outputs
+///   are bound to the memory of the inputs.
+///
+/// A token sees itself and the [`REACH`] tokens before it. Without this attribute it sees all
+/// tokens of its row.
+///
+/// Rows may hold successive tokens of one sequence: all new tokens are written to the cache before
+/// the attention. A token's result is the same bits whatever the other rows are.
 pub(in crate::operators) struct CachedAttention;
 
 impl Operator for CachedAttention {
@@ -71,41 +81,42 @@ impl Operator for CachedAttention {
     }
 }
 
-/// The self-attention of a decoder's layer.
+/// The kernel of a node.
 pub(in crate::operators) struct CachedAttentionKernel {
     attributes: Attributes,
-    /// Tokens before its own that a token sees.
+    /// Number of earlier tokens that a token sees.
     reach: usize,
-    /// Queries of a new token.
+    /// Number of queries of each new token.
     streams: usize,
 }
 
-/// The histories of the rows, whose places are within the cache.
-fn histories<'a>(
+/// Checks past lengths and cache indirection, so that all slots are within the cache.
+fn cache_indirection<'a>(
     (past_shape, past): (&[usize], &'a [i32]),
     (table_shape, table): (&[usize], &'a [i32]),
-    [rows, places]: [usize; 2],
-) -> ort::Result<Histories<'a>> {
-    let &[table_rows, room] = table_shape else {
+    [rows, slots]: [usize; 2],
+) -> ort::Result<CacheIndirection<'a>> {
+    let &[table_rows, max_length] = table_shape else {
         return Err(mismatch("cache indirection and past length", &[table_shape, past_shape]));
     };
     if past_shape != [rows, 1] || table_rows != rows {
         return Err(mismatch("cache indirection and past length", &[table_shape, past_shape]));
     }
-    if let Some(past) = past.iter().find(|past| !(0..room as i64).contains(&i64::from(**past))) {
+    let valid = 0..max_length as i64;
+    if let Some(past) = past.iter().find(|past| !valid.contains(&i64::from(**past))) {
         return Err(ort::Error::new(format!(
-            "a token behind {past} others does not fit into a history of {room}"
+            "a new token behind {past} others exceeds the maximum length of {max_length}"
         )));
     }
-    let histories = Histories { places: table, room, past };
-    let known = 0..places as i64;
-    let used = (0..rows).flat_map(|row| histories.of(row));
-    if used.into_iter().any(|&place| !known.contains(&i64::from(place))) {
+    let cache_indirection = CacheIndirection { slots: table, max_length, past };
+    let valid = 0..slots as i64;
+    let mut used = (0..rows).flat_map(|row| cache_indirection.slots_of(row));
+    if used.any(|&slot| !valid.contains(&i64::from(slot))) {
         return Err(ort::Error::new(format!(
-            "the cache indirection names a place beyond the {places} there are"
+            "the cache indirection has a slot that is not among the {slots} slots of the cache"
         )));
     }
-    Ok(histories)
+    Ok(cache_indirection)
 }
 
 impl Kernel for CachedAttentionKernel {
@@ -118,16 +129,17 @@ impl Kernel for CachedAttentionKernel {
         let (past_shape, past) = input::<i32>(context, 5)?;
         let (table_shape, table) = input::<i32>(context, 6)?;
         let bias = optional_input::<f32>(context, 7)?;
-        let elsewhere = [optional_input::<f32>(context, 8)?, optional_input::<f32>(context, 9)?];
+        let cross = [optional_input::<f32>(context, 8)?, optional_input::<f32>(context, 9)?];
         let prompt = [optional_input::<f32>(context, 10)?, optional_input::<f32>(context, 11)?];
         let Attributes { heads, kv_heads, scale, softcap } = self.attributes;
-        let (&[query_rows, hidden], &[shared, places, size]) = (&shape[..], &cache_shape[..])
+        let (&[query_rows, hidden], &[cache_heads, slots, size]) = (&shape[..], &cache_shape[..])
         else {
             return Err(mismatch("queries and past keys", &[&shape, &cache_shape]));
         };
         let (rows, streams) = (query_rows / self.streams, self.streams);
         let whole = rows * streams == query_rows;
-        if shared != kv_heads || heads.checked_mul(size) != Some(hidden) || size == 0 || !whole {
+        if cache_heads != kv_heads || heads.checked_mul(size) != Some(hidden) || size == 0 || !whole
+        {
             return Err(mismatch("queries and past keys", &[&shape, &cache_shape]));
         }
         let kv_shape = [query_rows, kv_heads * size];
@@ -135,30 +147,31 @@ impl Kernel for CachedAttentionKernel {
             let shapes = [&shape[..], &key_shape, &value_shape, &value_cache_shape];
             return Err(mismatch("queries, keys, values and past values", &shapes));
         }
-        let histories = histories((&past_shape, past), (&table_shape, table), [rows, places])?;
+        let cache_indirection =
+            cache_indirection((&past_shape, past), (&table_shape, table), [rows, slots])?;
         let longest = past.iter().max().map_or(0, |&past| past as usize + 1);
         let bias = match bias {
             None => None,
             Some((dims, values)) => match dims[..] {
-                [1, of_heads, of_rows, length]
+                [1, bias_heads, bias_rows, length]
                     if streams == 1
-                        && [of_heads, of_rows] == [heads, rows]
+                        && [bias_heads, bias_rows] == [heads, rows]
                         && length >= longest.max(1) =>
                 {
-                    Some(Bias { values, length, of_queries: false })
+                    Some(Bias { values, length, per_query: false })
                 }
-                [of_queries, of_heads, length]
-                    if [of_queries, of_heads] == [query_rows, heads] && length > longest =>
+                [bias_rows, bias_heads, length]
+                    if [bias_rows, bias_heads] == [query_rows, heads] && length > longest =>
                 {
-                    Some(Bias { values, length, of_queries: true })
+                    Some(Bias { values, length, per_query: true })
                 }
                 _ => return Err(mismatch("bias and scores", &[&dims, &[1, heads, rows, longest]])),
             },
         };
         let prompt = match prompt {
             [None, None] => [[].as_slice(); 2],
-            [Some((dims, keys)), Some((of_values, values))]
-                if dims == of_values && dims.len() == 2 && dims[1] == kv_shape[1] =>
+            [Some((dims, keys)), Some((value_dims, values))]
+                if dims == value_dims && dims.len() == 2 && dims[1] == kv_shape[1] =>
             {
                 [keys, values]
             }
@@ -167,24 +180,24 @@ impl Kernel for CachedAttentionKernel {
                 return Err(mismatch("prompt and keys", &[&dims[0], &dims[1], &key_shape]));
             }
         };
-        let elsewhere = match &elsewhere {
+        let cross_attended = match &cross {
             [None, None] => None,
-            [Some((dims, attended)), Some((of_sums, sums))]
-                if *dims == shape && of_sums[..] == [query_rows, heads, 2] =>
+            [Some((dims, attended)), Some((sums_dims, sums))]
+                if *dims == shape && sums_dims[..] == [query_rows, heads, 2] =>
             {
-                Some(Elsewhere { attended, sums })
+                Some(CrossAttended { attended, sums })
             }
-            _ => return Err(ort::Error::new("queries, and what they got elsewhere, do not fit")),
+            _ => return Err(ort::Error::new("queries and their cross-attention do not fit")),
         };
-        // From here on the past is not read: its memory may be what is written.
+        // The past keys and values must not be read any more: the outputs may share their memory.
         let cache = |index, past: *const f32, new: &[f32]| -> ort::Result<&[f32]> {
             let cache = output::<f32>(context, index, &cache_shape)?;
             if cache.as_ptr() != past {
-                // SAFETY: an input of the same shape, and elsewhere.
+                // SAFETY: the input has the same shape, and does not overlap the output.
                 let past = unsafe { std::slice::from_raw_parts(past, cache.len()) };
                 cache.copy_from_slice(past);
             }
-            cached_attention::append(new, &histories, [size, streams], cache);
+            cached_attention::append(new, &cache_indirection, [size, streams], cache);
             Ok(cache)
         };
         let attention = cached_attention::CachedAttention {
@@ -193,18 +206,18 @@ impl Kernel for CachedAttentionKernel {
             prompt,
             keys: cache(1, past_keys.as_ptr(), keys)?,
             values: cache(2, past_values.as_ptr(), values)?,
-            places,
+            slots,
             rows,
             streams,
             heads,
             kv_heads,
             size,
-            histories,
+            cache_indirection,
             bias,
             scale,
             softcap,
             window: self.reach.saturating_add(1),
-            elsewhere,
+            cross_attended,
         };
         attention.attend(&SessionThreads(context), output(context, 0, &shape)?)
     }

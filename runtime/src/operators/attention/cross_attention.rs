@@ -1,4 +1,4 @@
-//! The decoder's attention over the source, whose keys and values are packed once a document.
+//! The decoder's cross-attention. The keys and values of a source are packed once.
 
 use std::marker::PhantomData;
 
@@ -13,23 +13,29 @@ use super::{Attributes, CrossKv, FLOAT, mismatch};
 use crate::operators::tensors::{input, optional_output, output};
 use crate::operators::threads::SessionThreads;
 
-/// Name of the attention over packed float32.
+/// Name of the operator with float32 keys and values.
 pub const CROSS_ATTENTION_FP32: &str = "CrossAttentionFp32";
-/// Name of the attention over packed float16.
+/// Name of the operator with float16 keys and values.
 pub const CROSS_ATTENTION_FP16: &str = "CrossAttentionFp16";
-/// Name of the attention over packed integers of 8 bits.
+/// Name of the operator with int8 keys and values.
 pub const CROSS_ATTENTION_INT8: &str = "CrossAttentionInt8";
 
-/// The operator: attention of the rows of each document over its source, which has nothing of other
-/// documents in it, float32 `[rows, heads * size]` and, where it is asked for, float32
-/// `[rows, heads, 2]`: the largest score of each query, and the sum of the exponentials of what
-/// scores are beyond it.
+/// The operator: attention of the rows of each document over the document's source.
 ///
-/// | input | is |
-/// | --- | --- |
-/// | queries | float32 `[rows, heads * size]` |
-/// | keys, values | `[1, kv_heads, places, row]`: memory for those of all documents, each packed by [`PackCrossKv`](super::PackCrossKv) to `[kv_heads, padded source, row]` from its first place on |
-/// | sources | int32 `[documents, 3]`: the rows of each, which follow each other, its first place, and its tokens |
+/// Inputs:
+///
+/// - queries: float32 `[rows, heads * size]`;
+/// - keys and values: float32, float16 or int8 `[1, kv_heads, slots, row]` each, of all documents.
+///   A document has consecutive slots, with the result of [`PackCrossKv`](super::PackCrossKv) as
+///   `[kv_heads, padded source, row]`;
+/// - sources: int32 `[documents, 3]`, for each document its number of rows, its first slot, and its
+///   number of source tokens. The rows of a document follow those of the document before it.
+///
+/// Outputs:
+///
+/// - the result: float32 `[rows, heads * size]`;
+/// - sums, optional: float32 `[rows, heads, 2]`, the largest score of each query and head, and the
+///   sum of `exp(score - largest)`.
 pub(in crate::operators) struct CrossAttention<E>(PhantomData<E>);
 
 impl<E> Default for CrossAttention<E> {
@@ -63,7 +69,7 @@ impl<E: CrossKv> Operator for CrossAttention<E> {
     }
 }
 
-/// The cross-attention of a layer.
+/// The kernel of a node.
 pub(in crate::operators) struct CrossAttentionKernel<E> {
     attributes: Attributes,
     element: PhantomData<E>,
@@ -78,14 +84,14 @@ impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
         let shapes = [&shape[..], &key_shape, &value_shape, &source_shape];
         let wrong = || mismatch("queries, keys, values and sources", &shapes);
         let Attributes { heads, kv_heads, scale, softcap } = self.attributes;
-        let (&[rows, hidden], &[1, shared, places, row]) = (&shape[..], &key_shape[..]) else {
+        let (&[rows, hidden], &[1, key_heads, slots, row]) = (&shape[..], &key_shape[..]) else {
             return Err(wrong());
         };
         let size = hidden / heads;
-        if shared != kv_heads
+        if key_heads != kv_heads
             || heads * size != hidden
             || row != KeyOrValue::Key.row::<E>(size)
-            || value_shape != [1, kv_heads, places, KeyOrValue::Value.row::<E>(size)]
+            || value_shape != [1, kv_heads, slots, KeyOrValue::Value.row::<E>(size)]
             || source_shape.get(1..) != Some(&[3])
         {
             return Err(wrong());
@@ -94,7 +100,7 @@ impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
             queries,
             keys,
             values,
-            sources: &read_sources(sources, rows, places)?,
+            sources: &read_sources(sources, rows, slots)?,
             heads,
             kv_heads,
             size,
@@ -107,20 +113,18 @@ impl<E: CrossKv> Kernel for CrossAttentionKernel<E> {
     }
 }
 
-/// The documents, whose rows are all there are and whose keys and values are within the places.
-fn read_sources(numbers: &[i32], rows: usize, places: usize) -> ort::Result<Vec<Source>> {
+/// Reads and checks the documents. They must have `rows` rows in all, and slots below `slots`.
+fn read_sources(numbers: &[i32], rows: usize, slots: usize) -> ort::Result<Vec<Source>> {
     let mut first_row = 0;
     let mut read = |numbers: &[i32; 3]| {
-        let [rows, first_place, length] = numbers.map(|number| usize::try_from(number).ok());
-        let source = Source { first_row, rows: rows?, first_place: first_place?, length: length? };
+        let [rows, first_slot, length] = numbers.map(|number| usize::try_from(number).ok());
+        let source = Source { first_row, rows: rows?, first_slot: first_slot?, length: length? };
         first_row += source.rows;
-        let end = source.first_place + padded_positions(source.length);
-        (source.length > 0 && end <= places).then_some(source)
+        let end = source.first_slot + padded_positions(source.length);
+        (source.length > 0 && end <= slots).then_some(source)
     };
     let sources: Option<Vec<_>> = numbers.as_chunks().0.iter().map(&mut read).collect();
     sources.filter(|_| first_row == rows).ok_or_else(|| {
-        ort::Error::new(format!(
-            "sources of {rows} rows and within {places} places are not what {numbers:?} says"
-        ))
+        ort::Error::new(format!("the sources {numbers:?} do not fit {rows} rows and {slots} slots"))
     })
 }

@@ -1,11 +1,11 @@
-//! Operators of attention.
+//! The attention operators.
 //!
 //! | operator | computes |
 //! | --- | --- |
-//! | [`SelfAttention`](SELF_ATTENTION) | the encoder's attention of each document over itself |
+//! | [`SelfAttention`](SELF_ATTENTION) | the encoder's self-attention |
 //! | [`PackCrossKv`](PACK_CROSS_KV_FP32) for each type | packed keys or values of the source |
-//! | [`CrossAttention`](CROSS_ATTENTION_FP32) for each type | rows over packed keys and values |
-//! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's attention over the tokens before it |
+//! | [`CrossAttention`](CROSS_ATTENTION_FP32) for each type | the decoder's cross-attention |
+//! | [`CachedAttention`](CACHED_ATTENTION) | the decoder's self-attention |
 
 mod cached_attention;
 mod cross_attention;
@@ -33,15 +33,14 @@ pub use self::self_attention::{
 };
 use super::tensors::{float, input, integer, integer_or};
 
-/// Attribute of all operators here, integer: heads.
+/// Attribute of all attention operators, integer: number of heads.
 pub const HEADS: &str = "num_heads";
-/// Attribute of the attentions, integer: heads of keys and values, each of which as many heads
-/// share; as many as heads, where it is left out.
+/// Attribute, integer, [`HEADS`] by default: number of heads of keys and values. Equally many heads
+/// of queries share each of them.
 pub const KV_HEADS: &str = "kv_num_heads";
-/// Attribute of the attentions, float: what scores are multiplied with.
+/// Attribute, float: scale of the scores, usually `1 / sqrt(head size)`.
 pub const SCALE: &str = "scale";
-/// Attribute of the attentions, float above 0: what scores approach and do not reach; nothing,
-/// where it is left out.
+/// Attribute, optional float above 0: soft cap. Scores become `softcap * tanh(score / softcap)`.
 pub const SOFTCAP: &str = "softcap";
 const FLOAT: OperatorInput = OperatorInput::required(TensorElementType::Float32);
 const MASK: OperatorInput = OperatorInput::required(TensorElementType::Int32);
@@ -50,7 +49,7 @@ fn heads(context: &KernelContext<'_>) -> ort::Result<usize> {
     Ok(integer(context, HEADS, 1..1 << 20)? as usize)
 }
 
-/// The attributes that the attentions have in common.
+/// The attributes of self-attention, cross-attention and cached attention.
 #[derive(Clone, Copy)]
 struct Attributes {
     heads: usize,
@@ -80,7 +79,7 @@ fn mismatch(what: &str, shapes: &[&[usize]]) -> ort::Error {
     ort::Error::new(format!("{what} of shapes {shapes:?} do not fit each other"))
 }
 
-/// Queries, keys, values and mask, as self-attention reads them.
+/// Queries, keys, values and mask of self-attention.
 struct Inputs<'a, E> {
     queries: &'a [f32],
     keys: &'a [E],
@@ -89,18 +88,18 @@ struct Inputs<'a, E> {
     sizes: Sizes,
 }
 
-/// The sizes that the shapes of queries and mask have in common.
+/// The sizes of queries, keys, values and mask.
 #[derive(Clone, Copy)]
 struct Sizes {
-    /// Queries of all documents.
+    /// Number of queries of all documents.
     rows: usize,
     heads: usize,
     kv_heads: usize,
     /// Size of a head.
     size: usize,
-    /// Documents.
+    /// Number of documents.
     batch: usize,
-    /// Positions of a document, padding included.
+    /// Number of tokens of a document, padding included.
     source: usize,
 }
 
@@ -109,16 +108,16 @@ impl Sizes {
         self.heads * self.size
     }
 
-    /// Size of the keys of a token.
+    /// Size of the keys of a token, all heads included.
     fn kv_hidden(self) -> usize {
         self.kv_heads * self.size
     }
 }
 
 impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
-    /// Reads float32 queries `[rows, heads * size]`, keys and values of the shapes that `kv_shapes`
-    /// gives, and an int32 mask `[batch, source]`. The rows must be a multiple of the batch, and
-    /// none where there is no source.
+    /// Reads float32 queries `[rows, heads * size]`, keys and values of the shapes of `kv_shapes`,
+    /// and an int32 mask `[batch, source]`. `rows` must be a multiple of `batch`, and 0 if `source`
+    /// is 0.
     fn read(
         context: &'a ComputeContext,
         (heads, kv_heads): (usize, usize),
@@ -148,7 +147,7 @@ impl<'a, E: PrimitiveTensorElementType> Inputs<'a, E> {
     }
 }
 
-/// The type of packed keys and values, and the operators over it.
+/// An element type of packed keys and values, with the names of its operators.
 pub(super) trait CrossKv: StoredKv + PrimitiveTensorElementType {
     const PACK: &'static str;
     const ATTENTION: &'static str;

@@ -1,4 +1,4 @@
-//! Packing of the keys and values of the decoder's cross-attention, once a document.
+//! Packs the keys and values of the decoder's cross-attention, once for each document.
 
 use std::marker::PhantomData;
 
@@ -16,20 +16,23 @@ use crate::operators::threads::SessionThreads;
 pub const PACK_CROSS_KV_FP32: &str = "PackCrossKvFp32";
 /// Name of the operator that packs keys or values in float16.
 pub const PACK_CROSS_KV_FP16: &str = "PackCrossKvFp16";
-/// Name of the operator that rounds keys or values to integers of 8 bits, and packs them.
+/// Name of the operator that quantizes keys or values to int8 and packs them.
 pub const PACK_CROSS_KV_INT8: &str = "PackCrossKvInt8";
 /// Attribute, string: [`KEYS`] or [`VALUES`].
 pub const PART: &str = "part";
-/// The keys.
+/// Value of [`PART`] for keys.
 pub const KEYS: &str = "keys";
-/// The values.
+/// Value of [`PART`] for values.
 pub const VALUES: &str = "values";
 
-/// The operator: float32 rows `[batch * source, heads * size]` and an int64 `[2]` that holds
-/// `[batch, source]`, to float32, float16 or int8 `[batch, heads, padded source, row]`. The source
-/// is padded to a multiple of 16. Values have rows of `size` padded to a multiple of 16; keys have
-/// rows of `size`, sixteen of which are transposed. Rows of int8 are 4 longer: the float32 scales
-/// of all positions of a head lie before its integers.
+/// The operator. Its inputs are the keys or values, float32 `[batch * source, heads * size]`, and
+/// the sizes `[batch, source]`, int64 `[2]`. Its output is float32, float16 or int8 `[batch, heads,
+/// padded source, row]`.
+///
+/// The source is padded to a multiple of 16. Rows of values have `size` elements, padded to a
+/// multiple of 16. Rows of keys have `size` elements, and blocks of 16 rows are transposed. In
+/// int8, a row has 4 bytes more: the float32 scales of all positions of a head precede its
+/// integers.
 pub(in crate::operators) struct PackCrossKv<E>(PhantomData<E>);
 
 impl<E> Default for PackCrossKv<E> {
@@ -70,7 +73,7 @@ impl<E: CrossKv> Operator for PackCrossKv<E> {
     }
 }
 
-/// Keys or values of a layer.
+/// The kernel of a node.
 pub(in crate::operators) struct PackCrossKvKernel<E> {
     heads: usize,
     part: KeyOrValue,

@@ -1,4 +1,4 @@
-//! The encoder's attention of each document over itself.
+//! The encoder's self-attention.
 
 use epitome_kernels::attention::self_attention::{
     self, GlobalBias, Globals, Pattern, RelativeBias,
@@ -14,49 +14,55 @@ use crate::operators::threads::SessionThreads;
 
 /// Name of the operator.
 pub const SELF_ATTENTION: &str = "SelfAttention";
-/// Attribute, integer: 1 where a processor with AMX may split factors into two bfloat16 each, whose
-/// products are within 2^-16; otherwise everything is float32.
+/// Attribute, integer: 1 if a processor with AMX may split each float32 factor into two bfloat16.
+/// The products are then within 2^-16. Otherwise the arithmetic is float32.
 pub const SPLIT: &str = "split";
-/// Attribute, integer: 1 where a processor with AVX-512 VNNI may round factors to integers of 12
-/// bits and more, whose sums are exact; [`SPLIT`] goes before it where a processor has both.
+/// Attribute, integer: 1 if a processor with AVX-512 VNNI may round factors to integers of 12 bits
+/// and more, with exact sums. On a processor with AMX too, [`SPLIT`] takes precedence.
 pub const ROUND: &str = "round";
-/// Attribute, string: which tokens a token sees, [`WINDOW`], [`BLOCKS`] or [`BIG_BIRD`]; all of
-/// them without it.
+/// Attribute, string: the tokens that a token sees, [`WINDOW`], [`BLOCKS`] or [`BIG_BIRD`]. Without
+/// it, a token sees all tokens.
 pub const PATTERN: &str = "pattern";
-/// Those at most [`REACH`] before it, and at most [`REACH_AFTER`] behind it.
+/// A token sees itself, [`REACH`] tokens before it, and [`REACH_AFTER`] tokens after it.
 pub const WINDOW: &str = "window";
-/// A token sees the tokens of its block of [`BLOCK_SIZE`]. The first block is shorter by [`LEAD`].
+/// A token sees the tokens of its block of [`BLOCK_SIZE`] tokens. The first block is shorter by
+/// [`LEAD`] tokens.
 pub const BLOCKS: &str = "blocks";
-/// A token sees its block of [`BLOCK_SIZE`], the two blocks beside it, and the first and the last
-/// block. Tokens of the first and the last block see all. For the others, the first block counts
-/// [`RANDOM_BLOCKS`] times more. A source of few blocks is seen whole by every token.
+/// A token sees its block of [`BLOCK_SIZE`] tokens, the two adjacent blocks, and the first and the
+/// last block. Tokens of the first and the last block see all tokens. For the others, the first
+/// block counts [`RANDOM_BLOCKS`] times more. In a source of few blocks, a token sees all tokens.
 pub const BIG_BIRD: &str = "big_bird";
-/// Attribute, integer: positions to either side.
+/// Attribute, integer: number of tokens before a token that it sees.
 pub const REACH: &str = "reach";
-/// Attribute, integer: positions behind, where they are others.
+/// Attribute, integer, [`REACH`] by default: number of tokens after a token that it sees.
 pub const REACH_AFTER: &str = "reach_after";
-/// Attribute, integer: positions of a block.
+/// Attribute, integer: number of tokens of a block.
 pub const BLOCK_SIZE: &str = "block_size";
-/// Attribute, integer: positions that the first block lacks.
+/// Attribute, integer: number of tokens that the first block lacks.
 pub const LEAD: &str = "lead";
-/// Attribute, integer: blocks that are drawn in training, and are the first one otherwise.
+/// Attribute, integer: number of random blocks in training. In inference they are the first block.
 pub const RANDOM_BLOCKS: &str = "num_random_blocks";
 
-/// The operator: float32 `[batch * source, heads * size]`.
+/// The operator: attention of the tokens of each document over the document.
 ///
-/// | input | is |
-/// | --- | --- |
-/// | queries | float32 `[batch * source, heads * size]` |
-/// | keys, values | float32 `[batch * source, kv_heads * size]` |
-/// | mask | int32 `[batch, source]`: 0 for tokens that nobody sees |
-/// | bias, optional | float32 `[heads, 2 * distance + 1]`: added to the scores by `key - query`, from `-distance` to `distance`; keys that are farther have the value of the farthest |
-/// | global keys and values, optional | float32 `[batch * globals, kv_heads * size]`: what all queries see besides |
-/// | global mask, with these | int32 `[batch, globals]`: 0 for those that do not exist |
-/// | global bias, optional | float32 `[heads, 2 * distance + 1]`: added to the scores of global keys by `key - block` |
-/// | blocks, with it | int32 `[batch, source]`: the block of each query |
+/// Inputs:
 ///
-/// Where all tokens are seen, there is no bias and there are no blocks, the queries need not be
-/// the tokens: `[batch * queries, heads * size]`.
+/// - queries: float32 `[batch * source, heads * size]`;
+/// - keys and values: float32 `[batch * source, kv_heads * size]` each;
+/// - mask: int32 `[batch, source]`, 0 for tokens that no query sees;
+/// - bias, optional: float32 `[heads, 2 * distance + 1]`, added to the scores by `key - query`,
+///   from `-distance` to `distance`. Larger distances have the first or the last value;
+/// - global keys and values, optional: float32 `[batch * globals, kv_heads * size]` each, which
+///   every query sees too;
+/// - global mask, with these: int32 `[batch, globals]`, 0 for global keys that no query sees;
+/// - global bias, optional: float32 `[heads, 2 * distance + 1]`, added to the scores of global keys
+///   by `key - block`;
+/// - blocks, with the global bias: int32 `[batch, source]`, the block of each query.
+///
+/// The output is float32 `[batch * source, heads * size]`.
+///
+/// Without a pattern, a bias and a global bias, the numbers of queries and tokens may differ:
+/// queries and output are then `[batch * queries, heads * size]`.
 pub(in crate::operators) struct SelfAttention;
 
 impl Operator for SelfAttention {
@@ -119,7 +125,7 @@ fn pattern(context: &KernelContext<'_>) -> ort::Result<Pattern> {
     })
 }
 
-/// The self-attention of an encoder's layer.
+/// The kernel of a node.
 pub(in crate::operators) struct SelfAttentionKernel {
     attributes: Attributes,
     split: bool,
@@ -170,7 +176,7 @@ impl Kernel for SelfAttentionKernel {
     }
 }
 
-/// What is added to scores by distance, where there is such an input.
+/// Reads an optional bias by distance.
 fn relative_bias(
     context: &ComputeContext,
     index: usize,
@@ -185,7 +191,7 @@ fn relative_bias(
     }
 }
 
-/// The keys and values that all queries see, where there are any.
+/// Reads the optional global keys and values.
 fn globals(context: &ComputeContext, sizes: Sizes) -> ort::Result<Option<Globals<'_>>> {
     let Some((key_shape, keys)) = optional_input::<f32>(context, 5)? else {
         return Ok(None);

@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::Language;
+use super::language::Language;
 
-/// Lines of a name and its values.
+/// Tables: each line has a name and its values.
 const DATA: &str = include_str!("data.txt");
 
-/// The values of a line.
+/// The values of the line with this name.
 fn values(name: &str) -> impl Iterator<Item = &'static str> {
     let line = DATA.lines().find(|line| line.split(' ').next() == Some(name));
     line.unwrap_or_default().split(' ').skip(1)
 }
 
-/// Characters, as ranges in ascending order.
+/// A set of characters, as sorted ranges.
 pub(super) struct Characters(Vec<(u32, u32)>);
 
 impl Characters {
@@ -29,7 +29,7 @@ impl Characters {
         Self(ranges)
     }
 
-    /// Whether the character is one of them.
+    /// Whether the set has this character.
     pub(super) fn has(&self, character: char) -> bool {
         let code = u32::from(character);
         let behind = self.0.partition_point(|(first, _)| *first <= code);
@@ -37,37 +37,37 @@ impl Characters {
     }
 }
 
-/// Letters.
+/// Letters, with the joining characters of Indic scripts.
 pub(super) static ALPHABETIC: LazyLock<Characters> =
     LazyLock::new(|| Characters::of(&["alphabetic", "joining"]));
-/// Letters, without what joins them in Indic scripts: what the detokenizer knows.
+/// Letters, without the joining characters of Indic scripts. The detokenizer uses this set.
 pub(super) static LETTERS: LazyLock<Characters> = LazyLock::new(|| Characters::of(&["alphabetic"]));
 /// Letters and digits.
 pub(super) static ALPHANUMERIC: LazyLock<Characters> =
     LazyLock::new(|| Characters::of(&["alphabetic", "joining", "digits"]));
 /// Digits and other numbers.
 pub(super) static NUMBERS: LazyLock<Characters> = LazyLock::new(|| Characters::of(&["numbers"]));
-/// Small letters.
+/// Lowercase letters.
 pub(super) static LOWERCASE: LazyLock<Characters> =
     LazyLock::new(|| Characters::of(&["lowercase"]));
-/// Signs of currencies.
+/// Currency symbols.
 pub(super) static CURRENCY: LazyLock<Characters> = LazyLock::new(|| Characters::of(&["currency"]));
 
 /// Decimal digits of every script.
 pub(super) static DECIMALS: LazyLock<Characters> = LazyLock::new(|| Characters::of(&["decimals"]));
-/// Control characters, those without a glyph, and those that are none.
+/// Control, format and unassigned characters (Unicode's category `Other`).
 pub(super) static OTHER: LazyLock<Characters> = LazyLock::new(|| Characters::of(&["other"]));
 
-/// What a full stop belongs to.
+/// Nonbreaking prefixes: words whose full stop does not end a sentence.
 pub(super) struct Prefixes {
-    /// Wherever they stand.
+    /// Prefixes in any position.
     pub(super) always: HashSet<&'static str>,
-    /// Before a number.
+    /// Prefixes only before a number.
     pub(super) before_numbers: HashSet<&'static str>,
 }
 
 impl Prefixes {
-    /// Those of a language.
+    /// The prefixes of a language.
     pub(super) fn of(language: Language) -> &'static Self {
         static ALL: LazyLock<Vec<(Language, Prefixes)>> = LazyLock::new(|| {
             let of = |(code, language): (&str, Language)| {
@@ -77,13 +77,13 @@ impl Prefixes {
             };
             Language::ALL.map(of).into()
         });
-        let place = Language::ALL.iter().position(|(_, known)| *known == language);
-        &ALL[place.unwrap_or_default()].1
+        let index = Language::ALL.iter().position(|(_, known)| *known == language);
+        &ALL[index.unwrap_or_default()].1
     }
 }
 
-/// Characters that are written without spaces between words, in Chinese, Japanese and Korean, and
-/// some others: the ranges of sacremoses' `util.py`.
+/// Characters of Chinese, Japanese, Korean and some other scripts, which have no spaces between
+/// words: the ranges of sacremoses' `util.py`.
 const CJK: [(u32, u32); 11] = [
     (0x1100, 0x11ff),
     (0x2e80, 0xa4cf),
@@ -98,7 +98,7 @@ const CJK: [(u32, u32); 11] = [
     (0x20000, 0x2ffff),
 ];
 
-/// Whether a character is one of [`CJK`].
+/// Whether a character is in [`CJK`].
 pub(super) fn is_cjk(character: char) -> bool {
     let code = u32::from(character);
     CJK.iter().any(|(first, last)| (*first..=*last).contains(&code))

@@ -1,12 +1,12 @@
-//! Words to text: sacremoses' `MosesDetokenizer`.
+//! Joins words to text: sacremoses' `MosesDetokenizer`.
 
 use std::collections::HashMap;
 
-use super::Language;
 use super::characters::{CURRENCY, LETTERS, is_cjk};
+use super::language::Language;
 use super::text::is_space;
 
-/// Escapes and what they stand for, the ampersand last.
+/// Escapes and their characters. The ampersand must be last.
 const ESCAPES: [(&str, &str); 11] = [
     ("&bar;", "|"),
     ("&#124;", "|"),
@@ -21,14 +21,14 @@ const ESCAPES: [(&str, &str); 11] = [
     ("&amp;", "&"),
 ];
 
-/// The text of words with white space between them.
+/// Joins words that are separated by white space.
 pub(super) fn text(words: &str, language: Language) -> String {
     let words: Vec<&str> = words.split(is_space).filter(|word| !word.is_empty()).collect();
     let words = format!(" {} ", words.join(" ")).replace(" @-@ ", "-");
     let words = ESCAPES.iter().fold(words, |words, (escape, text)| words.replace(escape, text));
     let words: Vec<&str> = words.split(is_space).filter(|word| !word.is_empty()).collect();
     let mut text = String::new();
-    // How many quotation marks of each kind there were: the first opens, the second closes.
+    // Number of quotation marks of each kind: they open and close in turns.
     let mut quotes: HashMap<&str, usize> = HashMap::new();
     let mut space = " ";
     for (index, &word) in words.iter().enumerate() {
@@ -47,7 +47,7 @@ pub(super) fn text(words: &str, language: Language) -> String {
             let kind = if all(|c| "„“”".contains(c)) { "\"" } else { word };
             let count = quotes.entry(kind).or_default();
             let closes = *count % 2 == 1;
-            // "the Jones' house"
+            // As in "the Jones' house".
             let possessive = language == Language::En
                 && word == "'"
                 && before.is_some_and(|before| before.ends_with('s'));
@@ -70,7 +70,7 @@ pub(super) fn text(words: &str, language: Language) -> String {
     text.trim_matches(is_space).to_owned()
 }
 
-/// Whether nothing stands between it and what follows: brackets and currencies.
+/// Whether no space follows the character: opening brackets and currency symbols.
 fn opens(character: char) -> bool {
     CURRENCY.has(character) || "([{¿¡".contains(character)
 }

@@ -1,12 +1,12 @@
-//! The rules of Moses, as `sacremoses` has them: words apart from punctuation in each language, and
-//! back to text. FSMT's tokenizer cuts words so before it takes them apart, and puts a summary
-//! together so.
+//! The rules of Moses, as `sacremoses` implements them. They separate words from punctuation, and
+//! join words to text. FSMT's tokenizer uses them before and after its byte-pair encoding.
 //!
-//! Agrees with `FSMTTokenizer` (`transformers/models/fsmt/tokenization_fsmt.py`) over sacremoses
-//! 0.2.0. Tables of characters and abbreviations are its own (`data.txt`).
+//! The results agree with `FSMTTokenizer` (`transformers/models/fsmt/tokenization_fsmt.py`) and
+//! sacremoses 0.2.0. `data.txt` has sacremoses' tables of characters and abbreviations.
 
 mod characters;
 mod detokenize;
+mod language;
 mod normalize;
 mod text;
 mod words;
@@ -14,44 +14,17 @@ mod words;
 use serde::{Deserialize, Serialize};
 use tokenizers::{Decoder, NormalizedString, Normalizer};
 
+pub use self::language::Language;
 use self::text::Text;
-use super::CLEAN_UP_TOKENIZATION;
+use super::clean_up::CLEAN_UP_TOKENIZATION;
 
-/// A language whose rules are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// German.
-    De,
-    /// English.
-    En,
-    /// Russian.
-    Ru,
-}
-
-impl Language {
-    /// All of them, by their codes.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("de", Self::De), ("en", Self::En), ("ru", Self::Ru)];
-
-    /// The language of this code.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == code).map(|(_, language)| *language)
-    }
-
-    /// Its code.
-    pub fn code(self) -> &'static str {
-        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(code, _)| code)
-    }
-}
-
-/// Cuts a text into words, with one space between two of them.
+/// Splits a text into words, with one space between words.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "Moses")]
 pub struct MosesNormalizer {
     /// The language of the text.
     pub language: Language,
-    /// Whether capital letters become small ones first.
+    /// Whether the text is lowercased first.
     pub lowercase: bool,
 }
 
@@ -69,18 +42,18 @@ impl Normalizer for MosesNormalizer {
     }
 }
 
-/// Puts words together to text, of tokens whose last one in a word ends in `</w>`.
+/// Joins tokens to text. The last token of each word ends in `</w>`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename = "Moses")]
 pub struct MosesDecoder {
     /// The language of the text.
     pub language: Language,
-    /// Whether spaces before punctuation are taken out ([`CLEAN_UP_TOKENIZATION`]).
+    /// Whether spaces before punctuation are removed ([`CLEAN_UP_TOKENIZATION`]).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clean_up_spaces: bool,
 }
 
-/// Behind the last token of a word.
+/// Suffix of the last token of a word.
 const END_OF_WORD: &str = "</w>";
 
 impl Decoder for MosesDecoder {

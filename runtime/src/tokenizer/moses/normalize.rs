@@ -1,17 +1,17 @@
-//! Punctuation of many kinds to that of ASCII: `replace_unicode_punct` and
-//! `remove_non_printing_char` of FSMT's tokenizer, and sacremoses' `MosesPunctNormalizer` between
-//! them. Each step takes what the one before it left.
+//! Replaces punctuation by ASCII: `replace_unicode_punct` of FSMT's tokenizer, then sacremoses'
+//! `MosesPunctNormalizer`, then `remove_non_printing_char` of FSMT's tokenizer. The order of the
+//! steps matters.
 
 use std::sync::LazyLock;
 
-use super::Language;
 use super::characters::{DECIMALS, OTHER};
+use super::language::Language;
 use super::text::{Text, is_space};
 
-/// Characters of East Asian texts and their counterparts.
+/// East Asian characters, each followed by its replacement.
 const WIDE: &str = "，,、,”\"“\"∶:：:？?《\"》\"）)！!（(；;」\"「\"０0１1２2３3４4５5６6７7８8９9～~’'━-〈<〉>【[】]％%";
-/// A space that no line ends at.
-const HARD_SPACE: char = '\u{a0}';
+/// No-break space.
+const NO_BREAK_SPACE: char = '\u{a0}';
 
 /// Spaces around brackets and signs.
 const SPACES: [(&str, &str); 7] = [
@@ -23,12 +23,12 @@ const SPACES: [(&str, &str); 7] = [
     (") ,", "),"),
     ("( ", "("),
 ];
-/// Dashes, apostrophes and dots, behind quotation marks.
+/// Dashes. They are replaced after the quotation marks.
 const DASHES: [(&str, &str); 2] = [("–", "-"), ("—", " - ")];
-/// French quotation marks, with the spaces that belong to them.
+/// French quotation marks, with the no-break spaces inside them.
 const FRENCH: [&str; 6] = ["\u{a0}«\u{a0}", "«\u{a0}", "«", "\u{a0}»\u{a0}", "\u{a0}»", "»"];
-/// Hard spaces before and behind signs.
-const HARD_SPACES: [(&str, &str); 9] = [
+/// No-break spaces before and after other characters.
+const NO_BREAK_SPACES: [(&str, &str); 9] = [
     ("\u{a0}%", "%"),
     ("nº\u{a0}", "nº "),
     ("\u{a0}:", ":"),
@@ -40,7 +40,7 @@ const HARD_SPACES: [(&str, &str); 9] = [
     (",\u{a0}", ", "),
 ];
 
-/// Replaces punctuation, and leaves out what cannot be printed.
+/// Replaces punctuation, and removes characters that cannot be printed.
 pub(super) fn punctuation(text: &mut Text, language: Language) {
     wide(text);
     text.replace("\r", "");
@@ -64,7 +64,7 @@ pub(super) fn punctuation(text: &mut Text, language: Language) {
     text.replace("''", "\"");
     text.replace("…", "...");
     FRENCH.iter().for_each(|from| text.replace(from, "\""));
-    HARD_SPACES.iter().for_each(|(from, to)| text.replace(from, to));
+    NO_BREAK_SPACES.iter().for_each(|(from, to)| text.replace(from, to));
     join_spaces(text);
     match language {
         Language::En => quotes_behind_stops(text),
@@ -73,7 +73,7 @@ pub(super) fn punctuation(text: &mut Text, language: Language) {
     }
     let separator = if language == Language::De { ',' } else { '.' };
     text.rewrite(|all, at| match all[at..] {
-        [left, HARD_SPACE, right, ..] if DECIMALS.has(left) && DECIMALS.has(right) => {
+        [left, NO_BREAK_SPACE, right, ..] if DECIMALS.has(left) && DECIMALS.has(right) => {
             Some((3, format!("{left}{separator}{right}")))
         }
         _ => None,
@@ -82,7 +82,7 @@ pub(super) fn punctuation(text: &mut Text, language: Language) {
     printable(text);
 }
 
-/// East Asian punctuation. A stop there has no space behind it, and gets one.
+/// Replaces East Asian punctuation. Its full stop has no space behind it, so one is added.
 fn wide(text: &mut Text) {
     static COUNTERPARTS: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
         let characters: Vec<char> = WIDE.chars().collect();
@@ -105,7 +105,7 @@ fn join_spaces(text: &mut Text) {
     text.join_blanks(|c| c == ' ');
 }
 
-/// `",` becomes `,"`, in English.
+/// Moves commas and full stops before a quotation mark, as in English: `",` becomes `,"`.
 fn quotes_behind_stops(text: &mut Text) {
     text.rewrite(|all, at| {
         if all[at] != '"' {
@@ -116,7 +116,8 @@ fn quotes_behind_stops(text: &mut Text) {
     });
 }
 
-/// `,"` becomes `",`, and dots before a quotation mark go behind it where the text goes on.
+/// Moves commas behind a quotation mark, as in German: `,"` becomes `",`. Full stops move too, if
+/// text follows.
 fn quotes_before_stops(text: &mut Text) {
     text.replace(",\"", "\",");
     text.rewrite(|all, at| {
@@ -124,7 +125,7 @@ fn quotes_before_stops(text: &mut Text) {
         if dots == 0 {
             return None;
         }
-        // A run that stays is passed over whole, so that no dot of it is counted twice.
+        // A run that stays is skipped at once, so that its dots are counted only once.
         let stays = || Some((dots, ".".repeat(dots)));
         if all.get(at + dots) != Some(&'"') {
             return stays();
@@ -143,7 +144,7 @@ fn quotes_before_stops(text: &mut Text) {
     });
 }
 
-/// Leaves out what cannot be printed.
+/// Removes characters that cannot be printed.
 fn printable(text: &mut Text) {
     text.map(|c| OTHER.has(c).then(String::new));
 }

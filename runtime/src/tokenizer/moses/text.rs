@@ -1,27 +1,27 @@
-//! A text that is rewritten step by step, and remembers where its characters come from.
+//! A text that is rewritten in steps and keeps the origin of each character.
 
-/// Characters, and for each the place in the original text of the one that it stands for.
+/// Characters, and the index of each one's origin in the original text.
 pub(super) struct Text {
     characters: Vec<char>,
     origins: Vec<usize>,
 }
 
 impl Text {
-    /// The text as it is.
+    /// The original text.
     pub(super) fn new(text: &str) -> Self {
         let characters: Vec<char> = text.chars().collect();
         let origins = (0..characters.len()).collect();
         Self { characters, origins }
     }
 
-    /// Its characters.
+    /// The characters.
     pub(super) fn characters(&self) -> &[char] {
         &self.characters
     }
 
-    /// Rewrites the text from its beginning on. `rule` looks at all characters and at a place, and
-    /// says how many characters from there on become what. A place at which it says nothing stays
-    /// as it is.
+    /// Rewrites the text from left to right. `rule` is called with all characters and an index. It
+    /// returns the number of characters to replace at this index, and their replacement, or none to
+    /// keep the character.
     pub(super) fn rewrite(
         &mut self,
         mut rule: impl FnMut(&[char], usize) -> Option<(usize, String)>,
@@ -58,7 +58,7 @@ impl Text {
         self.rewrite(|characters, at| replacement(characters[at]).map(|text| (1, text)));
     }
 
-    /// Puts one space in the place of every run of characters that `is_blank` knows.
+    /// Replaces every run of characters for which `is_blank` holds by one space.
     pub(super) fn join_blanks(&mut self, is_blank: impl Fn(char) -> bool) {
         self.rewrite(|characters, at| {
             let run = characters[at..].iter().take_while(|c| is_blank(**c)).count();
@@ -66,7 +66,7 @@ impl Text {
         });
     }
 
-    /// Takes white space from both ends.
+    /// Removes white space from both ends.
     pub(super) fn trim(&mut self) {
         let blank = |c: &char| is_space(*c);
         let first = self.characters.iter().take_while(|c| blank(c)).count();
@@ -78,7 +78,7 @@ impl Text {
         self.origins.drain(..first);
     }
 
-    /// Capital letters become small ones.
+    /// Lowercases the text.
     pub(super) fn lower(&mut self) {
         let text: String = self.characters.iter().collect();
         let lower: Vec<char> = text.to_lowercase().chars().collect();
@@ -89,9 +89,9 @@ impl Text {
         }
     }
 
-    /// What [`tokenizers::NormalizedString::transform`] wants: for each character how many of the
-    /// original text, which has `count`, it adds or removes; and how many are removed at the
-    /// beginning.
+    /// The arguments of [`tokenizers::NormalizedString::transform`]: the characters, each with 1 if
+    /// it was added and 0 otherwise, less 1 for each character removed behind it; and the number of
+    /// characters removed at the beginning. `count` is the length of the original text.
     pub(super) fn changes(&self, count: usize) -> (Vec<(char, isize)>, usize) {
         let mut changes: Vec<(char, isize)> = Vec::with_capacity(self.characters.len());
         let (mut next, mut removed_first) = (0, 0);
@@ -122,7 +122,7 @@ impl Text {
     }
 }
 
-/// White space, as Python's `str.isspace` knows it.
+/// Whether Python's `str.isspace` holds for the character.
 pub(super) fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }

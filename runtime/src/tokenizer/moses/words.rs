@@ -1,11 +1,11 @@
-//! Words apart from punctuation: sacremoses' `MosesTokenizer` with `aggressive_dash_splits` and
+//! Separates words from punctuation: sacremoses' `MosesTokenizer` with `aggressive_dash_splits` and
 //! escapes.
 
-use super::Language;
 use super::characters::{ALPHABETIC, ALPHANUMERIC, LOWERCASE, NUMBERS, Prefixes};
+use super::language::Language;
 use super::text::{Text, is_space};
 
-/// Characters that have a meaning of their own in Moses' files, and their escapes.
+/// Characters with a special meaning in Moses' files, and their escapes.
 const ESCAPES: [(char, &str); 8] = [
     ('&', "&amp;"),
     ('|', "&#124;"),
@@ -49,7 +49,7 @@ pub(super) fn separate(text: &mut Text, language: Language) {
     text.trim();
 }
 
-/// Several dots are a word, which the steps behind take for one: as many `DOT`, and `MULTI`.
+/// Replaces each run of dots by `DOTDOT...MULTI`, so that the next steps take it for a word.
 fn hide_dots(text: &mut Text) {
     text.rewrite(|all, at| {
         let dots = all[at..].iter().take_while(|c| **c == '.').count();
@@ -58,13 +58,14 @@ fn hide_dots(text: &mut Text) {
     });
 }
 
+/// Undoes [`hide_dots`].
 fn show_dots(text: &mut Text) {
     const DOT: [char; 3] = ['D', 'O', 'T'];
     const MULTI: [char; 5] = ['M', 'U', 'L', 'T', 'I'];
     text.rewrite(|all, at| {
         let dots = all[at..].chunks_exact(3).take_while(|three| **three == DOT).count();
         let multi = all[at + 3 * dots..].starts_with(&MULTI);
-        // A run that stays is passed over whole, so that no letter of it is read twice.
+        // A run that stays is skipped at once, so that its letters are read only once.
         (dots > 0).then(|| match multi {
             true => (3 * dots + MULTI.len(), ".".repeat(dots)),
             false => (3 * dots, "DOT".repeat(dots)),
@@ -72,7 +73,7 @@ fn show_dots(text: &mut Text) {
     });
 }
 
-/// Commas that are not within numbers are words.
+/// Separates commas from words, except within numbers.
 fn commas(text: &mut Text) {
     text.rewrite(|all, at| match all[at..] {
         [left, ',', ..] if !NUMBERS.has(left) => Some((2, format!("{left} , "))),
@@ -88,7 +89,8 @@ fn commas(text: &mut Text) {
     });
 }
 
-/// Apostrophes: in English one between letters belongs to what follows.
+/// Separates apostrophes from words. In English, an apostrophe between letters stays with the
+/// letters behind it.
 fn apostrophes(text: &mut Text, language: Language) {
     if language != Language::En {
         text.replace("'", " ' ");
@@ -110,7 +112,7 @@ fn apostrophes(text: &mut Text, language: Language) {
     between(&|left, right| NUMBERS.has(left) && right == 's', " '");
 }
 
-/// A full stop at the end of a word is a word of its own, unless it is that of an abbreviation.
+/// Separates a full stop from the end of a word, unless it belongs to an abbreviation.
 fn full_stops(text: &mut Text, language: Language) {
     let all = text.characters();
     let mut words: Vec<(usize, usize)> = Vec::new();

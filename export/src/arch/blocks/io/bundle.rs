@@ -40,8 +40,8 @@ pub(super) fn hidden_states(b: &mut Builder<'_, '_>, hidden_states: &Value, hidd
     );
 }
 
-/// Declares the cross-attention keys and values of each decoder layer, made of `memory`, `[batch *
-/// source, size]`, and its size.
+/// Declares the cross-attention keys and values of each decoder layer. They are computed from
+/// `memory`: hidden states `[batch * source, size]`, and `size`.
 pub(super) fn cross_outputs(
     b: &mut Builder<'_, '_>,
     memory: (&Value, usize),
@@ -71,7 +71,7 @@ pub(super) fn cross_outputs(
     Ok(())
 }
 
-/// Declares the decoder's inputs: documents at lengths of their own, each with rows of its own.
+/// Declares the decoder's inputs. Each document has a length and rows of its own.
 pub(super) fn decoder_inputs(
     b: &mut Builder<'_, '_>,
     decoder: &Stack,
@@ -88,14 +88,14 @@ pub(super) fn decoder_inputs(
     let cache_indirection = graph.input(
         io::CACHE_INDIRECTION,
         Int32,
-        &[rows, Dim::name("room")],
-        "the place in the cache of each token of a row, the newest included",
+        &[rows, Dim::name("max_length")],
+        "the cache slot of each token of a row, the newest included",
     );
     let sources = graph.input(
         io::SOURCES,
         Int32,
         &[Dim::name("documents"), Dim::size(3)],
-        "of each document: its rows, the first place of its cross-attention, its source tokens",
+        "of each document: its rows, the first slot of its cross-attention, its source tokens",
     );
     let past = past_dims(heads);
     let caches = (0..decoder.layers)
@@ -134,7 +134,8 @@ pub(super) fn decoder_inputs(
     (inputs, caches)
 }
 
-/// Declares the decoder's outputs: logits, and the caches, which are the inputs written in place.
+/// Declares the decoder's outputs: logits and the caches. The caches are inputs that are written in
+/// place.
 pub(super) fn decoder_outputs(
     b: &mut Builder<'_, '_>,
     logits: &Value,
@@ -163,10 +164,10 @@ pub(super) fn decoder_outputs(
 }
 
 fn past_dims(heads: Heads) -> [Dim; 3] {
-    [Dim::size(heads.count), Dim::name("places"), Dim::size(heads.size)]
+    [Dim::size(heads.count), Dim::name("slots"), Dim::size(heads.size)]
 }
 
-/// Shapes of cross-attention keys and values, as the operator that packs them has them.
+/// Shapes of the packed cross-attention keys and values.
 fn cross_dims(kept: CrossKv, heads: Heads) -> [[Dim; 4]; 2] {
     (kept.rows)(heads.size).map(|row| {
         [Dim::name("batch"), Dim::size(heads.count), Dim::name("padded_source"), Dim::size(row)]

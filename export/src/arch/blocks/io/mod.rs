@@ -1,4 +1,4 @@
-//! Declares the inputs and outputs of both graphs, under the names of the layout that is written.
+//! Declares the inputs and outputs of both graphs, under the names of the chosen layout.
 
 mod bundle;
 mod optimum;
@@ -12,8 +12,8 @@ use crate::arch::builder::Builder;
 use crate::error::Result;
 use crate::onnx::graph::Value;
 
-/// Declares the encoder's inputs; `global` is which tokens have global attention where nobody says
-/// it, for models that know it.
+/// Declares the encoder's inputs. `global` is the default of the global attention mask, for models
+/// that have one.
 pub(crate) fn encoder_inputs(
     b: &mut Builder<'_, '_>,
     global: Option<&GlobalAttentionMask>,
@@ -30,8 +30,8 @@ pub(crate) fn encoder_inputs(
 }
 
 /// Declares the encoder's outputs: its hidden states, `[batch * source, hidden]`, and in a bundle
-/// the cross-attention keys and values of each layer of `decoder`, which computes them itself in
-/// the portable layout.
+/// the cross-attention keys and values of each layer of `decoder`. In the portable layout the
+/// decoder computes these.
 pub(crate) fn encoder_outputs(
     b: &mut Builder<'_, '_>,
     hidden_states: &Value,

@@ -1,8 +1,8 @@
 //! The inputs and outputs of the portable layout, under the names that optimum gives them
 //! ([`crate::optimum::names`]).
 //!
-//! The encoder gives hidden states alone. The decoder takes any number of new tokens and gives all
-//! keys and values; where `use_cache_branch` is false it takes no notice of past ones, and makes
+//! The encoder's only output is its hidden states. The decoder takes any number of new tokens and
+//! returns all keys and values. If `use_cache_branch` is false, it ignores past ones, and computes
 //! those of cross-attention from the hidden states.
 
 use epitome_runtime::generation::GlobalAttentionMask;
@@ -32,8 +32,8 @@ pub(super) fn encoder_inputs(b: &mut Builder<'_, '_>) -> (Value, Value) {
     (input_ids, mask)
 }
 
-/// Declares the tokens with global attention, as int32 `[1 or batch, source]`. Whoever runs the
-/// graph may leave them out, and need not say them for all tokens of `input_ids`.
+/// Declares the tokens with global attention, as int32 `[1 or batch, source]`. The input is
+/// optional, and may be longer or shorter than `input_ids`.
 pub(super) fn global_attention_mask(
     b: &mut Builder<'_, '_>,
     input_ids: &Value,
@@ -53,7 +53,7 @@ pub(super) fn global_attention_mask(
         let [zero, nothing] = [graph.int64_scalar(0), graph.int64s(&[0, 0, 0])];
         let [length, given] = [input_ids, &mask]
             .map(|value| graph.node("Shape").input(value).int("start", 1).int("end", 2).output());
-        // Below zero where the mask is longer than the source: then it is cut.
+        // A negative number of pads cuts a mask that is longer than the source.
         let missing = graph.node("Sub").inputs([&length, &given]).output();
         let pads = graph.node("Concat").inputs([&nothing, &missing]).int("axis", 0).output();
         let mask = graph.node("Pad").inputs([&mask, &pads, &zero]).output();
@@ -107,8 +107,8 @@ pub(super) fn decoder_inputs(
                 };
                 let doc =
                     format!("{} of layer {layer}; read where use_cache_branch is true", part.doc());
-                // A first call gives what is not read in any shape; optimum's has the sizes of the
-                // encoder's heads.
+                // At the first step these inputs are ignored and may have any shape; optimum passes
+                // the sizes of the encoder's heads.
                 let dims = [BATCH, "heads", length, "head_size"].map(Dim::name);
                 graph.input(&names::past(layer, part), Float, &dims, &doc)
             });
@@ -171,7 +171,7 @@ pub(super) fn decoder_outputs(
                 true => ("encoder_sequence_length_out", "nothing where they were given"),
                 false => ("past_decoder_sequence_length + 1", "all of them"),
             };
-            // Given cross-attention leaves nothing: not even as many rows as there are documents.
+            // With a cache these outputs are empty, even in the batch dimension.
             let mut dims = cache_dims(heads, length);
             if part.is_cross() {
                 dims[0] = Dim::name("batch_size_out");

@@ -1,4 +1,4 @@
-//! The functions and classes that a pickle may name: those that stand for a plain tensor.
+//! The functions and classes that a pickle may name: those of plain tensors.
 
 use super::fault::{Fault, Read, malformed, shorten};
 use crate::checkpoint::strided::DType;
@@ -12,11 +12,11 @@ pub(super) enum Global {
     TensorV2,
     /// `torch._utils._rebuild_tensor_v3`: a view of an untyped storage, with its type.
     TensorV3,
-    /// `torch._utils._rebuild_parameter`, with or without `_with_state`: a tensor that is trained.
+    /// `torch._utils._rebuild_parameter`, with or without `_with_state`: a trained tensor.
     Parameter,
-    /// `torch.FloatStorage` and its like, and `torch.storage.UntypedStorage`.
+    /// `torch.FloatStorage` and other typed storages, and `torch.storage.UntypedStorage`.
     Storage(DType),
-    /// `torch.float32` and its like.
+    /// `torch.float32` and other types.
     DType(DType),
 }
 
@@ -56,13 +56,14 @@ impl Global {
                 "holds values of type torch.{kind}, which is not supported: \
                  use fp32, fp16 or bf16"
             )),
-            // Python 2 and protocols below 3 know these modules by older names; either is refused.
+            // Python 2 and protocols below 3 have older names of these modules, which are refused
+            // too.
             _ => Err(Fault::Global(shorten(&format!("{module}.{name}")))),
         }
     }
 }
 
-/// Whether PyTorch has a type of this name, or a storage of one, that no weights here may have.
+/// Whether the name is a type or typed storage of PyTorch that is not supported for weights.
 fn is_other_type(name: &str) -> bool {
     const TYPES: [&str; 5] = ["float8", "float4", "complex", "uint", "qint"];
     const STORAGES: [&str; 3] = ["Q", "Complex", "Float8"];

@@ -7,14 +7,14 @@ use super::global::Global;
 use super::values::{Id, Value, Values};
 use super::{opcode as op, rebuild};
 
-/// A program, and where it stands.
+/// A program, and the position of the next instruction.
 #[derive(Default)]
 pub(super) struct Machine<'a> {
     program: &'a [u8],
     at: usize,
     pub(super) values: Values<'a>,
     stack: Vec<Id>,
-    /// Where on the stack the marks stand.
+    /// Positions of the marks on the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
@@ -24,12 +24,12 @@ impl<'a> Machine<'a> {
         Self { program, ..Self::default() }
     }
 
-    /// Bytes of the program that were run.
+    /// Number of bytes of the program that were run.
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
-    /// Runs the program to its `STOP`, and gives the value left on the stack.
+    /// Runs the program to its `STOP`, and returns the value left on the stack.
     pub(super) fn run(&mut self) -> Read<Id> {
         loop {
             let at = self.at;
@@ -42,7 +42,7 @@ impl<'a> Machine<'a> {
                         ));
                     }
                 }
-                // Frames only say how much to read at once.
+                // Frames only serve buffering.
                 op::FRAME => {
                     self.take(8)?;
                 }
@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
                     let key = u32::from_le_bytes(self.array()?);
                     self.remember(key)?;
                 }
-                // No more values are remembered than there are instructions, far below 2^32.
+                // There are fewer values than instructions, far below 2^32.
                 op::MEMOIZE => self.remember(self.memo.len() as u32)?,
                 op::BINGET => {
                     let key = self.byte()?;
@@ -171,7 +171,7 @@ impl<'a> Machine<'a> {
                 op::GLOBAL | op::INST => {
                     let (module, name) = (self.line()?, self.line()?);
                     let global = Global::find(module, name)?;
-                    // `INST` also calls what it names, which nothing that torch.save writes does.
+                    // `INST` also calls what it names, which `torch.save` never does.
                     if self.program[at] == op::INST {
                         return Err(Fault::Global(shorten(&format!("{module}.{name}"))));
                     }
@@ -215,7 +215,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    // The program.
+    // Reading the program.
 
     fn take(&mut self, count: usize) -> Read<&'a [u8]> {
         let rest = &self.program[self.at..];
@@ -236,18 +236,18 @@ impl<'a> Machine<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    /// A size of four bytes.
+    /// Reads a size of four bytes.
     fn u32(&mut self) -> Read<usize> {
-        // A size that a usize cannot hold is beyond the program's end either way.
+        // A size beyond `usize` is beyond the end of the program in any case.
         self.array().map(|bytes| usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX))
     }
 
-    /// A size of eight bytes.
+    /// Reads a size of eight bytes.
     fn u64(&mut self) -> Read<usize> {
         self.array().map(|bytes| usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(usize::MAX))
     }
 
-    /// The text up to the next line end.
+    /// Reads the text up to the next line end.
     fn line(&mut self) -> Read<&'a str> {
         let rest = &self.program[self.at..];
         let Some(size) = rest.iter().position(|&byte| byte == b'\n') else {
@@ -262,13 +262,13 @@ impl<'a> Machine<'a> {
         self.push(Value::Str(text))
     }
 
-    /// Bytes that no tensor's description needs.
+    /// Skips bytes that no description of a tensor needs.
     fn opaque(&mut self, size: usize) -> Read<()> {
         self.take(size)?;
         self.push(Value::Bytes)
     }
 
-    /// A little-endian integer of `size` bytes in two's complement.
+    /// Reads a little-endian integer of `size` bytes in two's complement.
     fn long(&mut self, size: usize) -> Read<()> {
         let bytes = self.take(size)?;
         if size > 8 {
@@ -294,7 +294,7 @@ impl<'a> Machine<'a> {
         Ok(top)
     }
 
-    /// The value on top; a mark on top hides what is below it.
+    /// The value on top of the stack. A mark on top hides the values below it.
     fn top(&self) -> Read<Id> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.last() {

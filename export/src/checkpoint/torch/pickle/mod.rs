@@ -1,11 +1,11 @@
 //! The pickle inside a `pytorch_model.bin`, read as data.
 //!
-//! A pickle is a program for a stack machine whose instructions can call any Python function; that
-//! is how loading one runs code. This interpreter has the instructions that Python's pickler writes
-//! for protocols 2 to 5 (PEP 307, PEP 3154 and PEP 574; each is described in CPython's
-//! `Lib/pickletools.py`), builds only inert values, and knows by name the few functions that stand
-//! for a plain tensor in a state dictionary (PyTorch's `torch/_utils.py` and
-//! `torch/serialization.py`). Naming any other function or class is an error, called or not.
+//! A pickle is a program for a stack machine whose instructions can call any Python function, so
+//! that loading one can run code. This interpreter has the instructions that Python's pickler
+//! writes for protocols 2 to 5 (PEP 307, PEP 3154 and PEP 574; CPython's `Lib/pickletools.py`
+//! describes each). It builds only inert values, and knows by name the few functions of plain
+//! tensors in a state dictionary (PyTorch's `torch/_utils.py` and `torch/serialization.py`). Naming
+//! any other function or class is an error, called or not.
 
 mod fault;
 mod global;
@@ -27,10 +27,10 @@ use values::Value;
 
 use crate::checkpoint::strided::DType;
 
-/// The largest program that is read. A state dictionary takes about 200 bytes for each tensor.
+/// Size limit of a program in bytes. A state dictionary takes about 200 bytes for each tensor.
 const MAX_SIZE: usize = 8 << 20;
 
-/// The tensors of the state dictionary that `program` builds, by name.
+/// Reads the tensors of the state dictionary that `program` builds, by name.
 pub(super) fn read_state_dict(program: &[u8]) -> Read<Vec<(String, TensorSpec)>> {
     if program.len() > MAX_SIZE {
         return malformed(format!("has a pickle larger than {} MB", MAX_SIZE >> 20));
@@ -40,22 +40,22 @@ pub(super) fn read_state_dict(program: &[u8]) -> Read<Vec<(String, TensorSpec)>>
     rebuild::state_dict(&machine.values, result)
 }
 
-/// What the pickles say that a file from before PyTorch 1.6 begins with.
+/// The pickles at the begin of a file from before PyTorch 1.6.
 pub(super) struct LegacyHeader {
     /// The tensors of the state dictionary, by name.
     pub(super) tensors: Vec<(String, TensorSpec)>,
-    /// The storages in the order in which they follow: name, type and number of elements.
+    /// The storages in file order: name, type and number of elements.
     pub(super) storages: Vec<(String, DType, usize)>,
     /// Whether values are stored little-endian.
     pub(super) little_endian: bool,
-    /// Bytes of the file before the first storage.
+    /// Number of bytes before the first storage.
     pub(super) size: usize,
 }
 
-/// The pickle of PyTorch's magic number, with which a file from before PyTorch 1.6 begins.
+/// The pickle of PyTorch's magic number, the begin of a file from before PyTorch 1.6.
 const LEGACY_BEGIN: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// Whether a file is in the format that `torch.save` wrote before version 1.6.
+/// Whether a file is in the format of `torch.save` before version 1.6.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     bytes.starts_with(LEGACY_BEGIN)
 }

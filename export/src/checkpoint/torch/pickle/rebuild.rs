@@ -1,4 +1,4 @@
-//! What the functions named in a pickle would return: storages, tensors and the state dictionary.
+//! Results of the functions named in a pickle: storages, tensors and the state dictionary.
 //!
 //! See `torch/_utils.py` and `torch/serialization.py`.
 
@@ -9,13 +9,13 @@ use super::global::Global;
 use super::values::{Id, TensorSpec, Value, Values};
 use crate::checkpoint::strided::DType;
 
-/// The longest name of a storage. PyTorch numbers them.
+/// Limit of a storage's name. PyTorch uses numbers.
 const MAX_STORAGE_NAME: usize = 64;
 
-/// What a persistent id stands for: `("storage", type, key, device, number of elements)`.
+/// The storage of a persistent id: `("storage", type, key, device, number of elements)`.
 ///
-/// Before version 1.6 PyTorch wrote a sixth item, which is `None` but for storages that are a part
-/// of another; nothing has made those since version 0.4.
+/// Before version 1.6 PyTorch wrote a sixth item. It is `None` except for storages that are a part
+/// of another, which do not exist since version 0.4.
 pub(super) fn storage<'a>(values: &Values<'a>, id: Id) -> Read<Value<'a>> {
     if let Value::Tuple(items) = values.get(id)
         && let [tag, class, key, _device, len, view @ ..] = items.as_slice()
@@ -31,7 +31,7 @@ pub(super) fn storage<'a>(values: &Values<'a>, id: Id) -> Read<Value<'a>> {
     }
 }
 
-/// The value of one of the functions that may be called.
+/// The result of one of the functions that may be called.
 pub(super) fn call<'a>(values: &Values<'a>, callable: Id, args: Id) -> Read<Value<'a>> {
     let (&Value::Global(global), Value::Tuple(args)) = (values.get(callable), values.get(args))
     else {
@@ -56,7 +56,7 @@ pub(super) fn call<'a>(values: &Values<'a>, callable: Id, args: Id) -> Read<Valu
     }
 }
 
-/// A view of a storage: of elements of type `dtype`, or else of the storage's own.
+/// A view of a storage, with elements of type `dtype` or of the storage's own type.
 fn tensor<'a>(
     values: &Values<'a>,
     dtype: Option<DType>,
@@ -76,7 +76,7 @@ fn tensor<'a>(
     })))
 }
 
-/// The tensors of the dictionary `id`; of keys set twice the last value counts, as in Python.
+/// The tensors of the dictionary `id`. If a key is set twice, the last value counts, as in Python.
 pub(super) fn state_dict<'a>(values: &Values<'a>, id: Id) -> Read<Vec<(String, TensorSpec)>> {
     let Value::Dict(items) = values.get(id) else {
         return malformed(format!(
@@ -84,7 +84,7 @@ pub(super) fn state_dict<'a>(values: &Values<'a>, id: Id) -> Read<Vec<(String, T
             values.kind(id)
         ));
     };
-    // By value first, so that one long name that is set a million times is compared only once.
+    // Compares values first, so that a long name that is set very often is compared only once.
     let last_of: HashMap<Id, usize> =
         items.iter().enumerate().map(|(at, &(key, _))| (key, at)).collect();
     let mut last = BTreeMap::new();

@@ -1,11 +1,11 @@
-//! Programs that PyTorch writes, and ones that nobody should.
+//! Programs that PyTorch writes, and malformed ones.
 
 use super::fault::{Fault, shorten};
 use super::values::{MAX_VALUES, TensorSpec};
 use super::{MAX_SIZE, read_state_dict};
 use crate::checkpoint::strided::DType;
 
-/// Instructions of pickles, to make programs of any.
+/// Instructions of pickles, to compose programs of.
 pub(crate) const SNIPPETS: &[&[u8]] = &[
     b"(",
     b"0",
@@ -51,7 +51,7 @@ pub(crate) const SNIPPETS: &[&[u8]] = &[
     b"cposix\nsystem\n",
 ];
 
-/// A tensor `w` of shape (2,) in a dictionary, as protocol 2 writes it.
+/// A tensor `w` of shape (2,) in a dictionary, in protocol 2.
 const TENSOR: &[u8] = b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n\
     ((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu\
     K\x02tQK\x00K\x02\x85K\x01\x85\x89}tRs.";
@@ -79,7 +79,7 @@ fn a_tensor_is_read() {
 
 #[test]
 fn what_is_remembered_changes_with_what_is_filled_later() {
-    // {} is remembered while empty, filled, dropped and recalled: it has the tensor.
+    // {} is memoized empty, then filled, dropped and recalled: it has the tensor.
     let mut program = b"\x80\x02}q\x05".to_vec();
     program.extend_from_slice(&TENSOR[3..TENSOR.len() - 1]);
     program.extend_from_slice(b"0h\x05.");
@@ -135,7 +135,7 @@ fn every_global_but_the_listed_is_refused_by_name() {
 
 #[test]
 fn a_short_program_cannot_ask_for_much_memory() {
-    // A long name, remembered and set as a key many times over.
+    // A long name, memoized and set as a key many times.
     let mut program = b"\x80\x02X\x00\x00\x10\x00".to_vec();
     program.resize(program.len() + (1 << 20), b'k');
     program.extend_from_slice(b"q\x00}(");
@@ -145,7 +145,7 @@ fn a_short_program_cannot_ask_for_much_memory() {
     program.extend_from_slice(b"u.");
     let Err(Fault::NotATensor { name, .. }) = read_state_dict(&program) else { panic!() };
     assert_eq!(name.chars().count(), 121);
-    // More values than there may be.
+    // More values than the limit.
     let mut program = b"\x80\x02".to_vec();
     program.resize(MAX_VALUES + 10, b'N');
     assert!(problem(&program).contains("more values than any state dictionary"));

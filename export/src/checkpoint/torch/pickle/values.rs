@@ -1,38 +1,38 @@
 //! The values that a pickle builds.
 //!
-//! They live in one list and refer to each other by position: Python's pickler remembers a
-//! container before filling it, so that what is remembered must change with it, and a program that
-//! nests or knots values without end costs no more than its length.
+//! They are in one list and refer to each other by position. Python's pickler memoizes a container
+//! before filling it, so that memoized values must change with it. And nested or cyclic values cost
+//! no more memory than the length of the program.
 
 use super::fault::{Read, malformed};
 use super::global::Global;
 use crate::checkpoint::strided::DType;
 
-/// The most values that are built. A tensor takes about twenty; with the limit of the program's
-/// size a hostile program cannot make this reader use more than a few hundred megabytes.
+/// Limit of values. A tensor takes about twenty. With the size limit of programs, a hostile program
+/// cannot use more than a few hundred megabytes.
 pub(super) const MAX_VALUES: usize = 1 << 20;
 
-/// The most axes of a tensor. Weights have up to five.
+/// Limit of the axes of a tensor. Weights have up to five.
 const MAX_AXES: usize = 8;
 
-/// A tensor as the pickle describes it; nothing about it is checked against the file yet.
+/// A tensor as the pickle describes it. Nothing is checked against the file yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::checkpoint::torch) struct TensorSpec {
-    /// The name of the archive's entry under `data/` that holds the storage.
+    /// Name of the archive's entry under `data/` that holds the storage.
     pub(in crate::checkpoint::torch) storage: String,
-    /// The elements that the storage has, each of `storage_type`.
+    /// Number of elements of the storage, of `storage_type`.
     pub(in crate::checkpoint::torch) storage_len: usize,
-    /// The type of the storage's elements; bytes when it is untyped.
+    /// Element type of the storage; bytes if it is untyped.
     pub(in crate::checkpoint::torch) storage_type: DType,
-    /// The type of the tensor's elements.
+    /// Element type of the tensor.
     pub(in crate::checkpoint::torch) dtype: DType,
-    /// The first element, counted in elements from the storage's begin.
+    /// Offset of the first element in the storage, in elements.
     pub(in crate::checkpoint::torch) offset: usize,
     pub(in crate::checkpoint::torch) shape: Vec<usize>,
     pub(in crate::checkpoint::torch) strides: Vec<usize>,
 }
 
-/// The position of a value in the machine's list.
+/// Position of a value in the list.
 pub(super) type Id = usize;
 
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub(super) struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Adds a value, and tells its position.
+    /// Adds a value, and returns its position.
     pub(super) fn push(&mut self, value: Value<'a>) -> Read<Id> {
         if self.list.len() == MAX_VALUES {
             return malformed("has a pickle with more values than any state dictionary");

@@ -14,7 +14,7 @@ struct Example {
     bias: Vec<f32>,
 }
 
-/// Numbers that look random.
+/// Pseudorandom numbers from -2 to 2.
 pub(in super::super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32)
         .map(|index| (index.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) % 4001)
@@ -23,10 +23,10 @@ pub(in super::super) fn numbers(count: usize, seed: u32) -> Vec<f32> {
 }
 
 impl Example {
-    /// With the keys and values that elements of this type stand for.
+    /// The example with its keys and values rounded to elements of type `E`.
     fn stored<E: StoredKv>(&self, size: usize) -> Self {
         let stored = |rows: &[f32]| {
-            let of_row = |row: &[f32]| {
+            let round = |row: &[f32]| {
                 let (mut stored, mut scale) = ([E::default(); 80], vec![E::default(); E::SCALE]);
                 E::store(row, &mut stored[..size], &mut scale);
                 let (mut numbers, mut factor) = ([0.0; 80], [1.0]);
@@ -36,7 +36,7 @@ impl Example {
                 E::multiply(&mut factor, &scale);
                 numbers[..size].iter().map(|number| number * factor[0]).collect::<Vec<_>>()
             };
-            rows.chunks(size).flat_map(of_row).collect()
+            rows.chunks(size).flat_map(round).collect()
         };
         Self { keys: stored(&self.keys), values: stored(&self.values), ..self.clone() }
     }
@@ -74,7 +74,8 @@ impl Example {
     }
 }
 
-/// Attends over keys and values of this type; what is not a number stands in memory at first.
+/// Checks attention over keys and values of type `E`. Their memory is first filled with
+/// `not_a_number`.
 fn check<E: StoredKv>(
     example: &Example,
     rows: usize,
@@ -91,7 +92,7 @@ fn check<E: StoredKv>(
     let example = &example.stored::<E>(size);
     let mask = KeyMask::new(&example.mask);
     let length = mask.length;
-    let rows_of = |first: usize| -> Vec<SegmentRow> {
+    let rows_from = |first: usize| -> Vec<SegmentRow> {
         (first..rows).map(|row| SegmentRow { seen: 0..length, bias: row * positions }).collect()
     };
     let (mut together, mut alone) = (Scratch::default(), Scratch::default());
@@ -100,7 +101,7 @@ fn check<E: StoredKv>(
             keys: &keys[..],
             values: &values,
             scales: [&[]; 2],
-            view: View { mask, rows: &rows_of(first), bias: Some(&example.bias) },
+            view: View { mask, rows: &rows_from(first), bias: Some(&example.bias) },
         };
         let head = Head {
             queries: &example.queries[first * size..],
@@ -148,7 +149,7 @@ proptest! {
         };
         check(&example, rows, size, f32::NAN)?;
         check(&example, rows, size, f16::NAN)?;
-        // The bits of a scale that is none.
+        // As a scale, these bytes are NaN.
         check(&example, rows, size, -1_i8)?;
     }
 }

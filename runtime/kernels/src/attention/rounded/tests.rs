@@ -3,7 +3,7 @@ use super::super::self_attention::{Pattern, SelfAttention};
 use super::*;
 use crate::parallel::SingleThread;
 
-/// One head, of which every query sees every visible key.
+/// Attention of one head, in which every query sees every visible key.
 #[derive(Clone)]
 struct Example {
     /// Queries, keys and values: `[rows, size]`.
@@ -46,13 +46,13 @@ impl Example {
         attended
     }
 
-    /// The same in double precision.
+    /// The result in double precision.
     fn exact(&self) -> Vec<f64> {
         let [queries, keys, values] = self.factors.each_ref().map(|rows| -> Vec<Vec<f64>> {
             let rows = rows.chunks(self.size);
             rows.map(|row| row.iter().map(|&value| f64::from(value)).collect()).collect()
         });
-        let of_query = |query: &Vec<f64>| -> Vec<f64> {
+        let attend = |query: &Vec<f64>| -> Vec<f64> {
             let probs: Vec<f64> = keys
                 .iter()
                 .map(|key| query.iter().zip(key).map(|(a, b)| a * b).sum::<f64>())
@@ -65,7 +65,7 @@ impl Example {
             };
             (0..self.size).map(column).collect()
         };
-        queries.iter().flat_map(of_query).collect()
+        queries.iter().flat_map(attend).collect()
     }
 
     fn check(&self, tolerance: f64) {
@@ -84,7 +84,7 @@ fn a_long_tail_of_small_probabilities_counts() {
             (keys[largest], values[largest]) = (0.0, 0.0);
             let mask = vec![1; count];
             let factors = [vec![1.0], keys, values];
-            // What stands beside the largest in its block counts from 2^-15 on.
+            // A probability in the block of the largest counts from 2^-15 of it on.
             Example { factors, mask, size: 1, scale: 1.0 }.check(64.0 / 32768.0);
         }
     }
@@ -117,8 +117,8 @@ fn rows_and_columns_are_rounded_as_one_value_at_a_time() {
         let mut pairs = vec![Pair([7, 7]); row];
         // SAFETY: the processor has the instructions.
         unsafe {
-            raise(&mut largest, &first);
-            raise(&mut largest, &second);
+            update_largest(&mut largest, &first);
+            update_largest(&mut largest, &second);
         }
         let inverses: Vec<_> =
             largest.iter().map(|&bits| MAX_VALUE / f32::from_bits(bits)).collect();
@@ -136,7 +136,7 @@ fn rows_and_columns_are_rounded_as_one_value_at_a_time() {
 #[test]
 fn heads_of_any_size_have_their_bits() {
     for size in [1, 15, 63, 64, 65, 128, 256, 512, 513] {
-        // Values up to 2 in steps of 2 / 2047, and scores that are more exact.
+        // Values are up to 2, in steps of 2 / 2047. Scores are more exact.
         Example::random(size).check(1.5e-3);
     }
 }
@@ -150,7 +150,7 @@ fn sums_of_the_largest_integers_fit() {
                 factor.fill(3.0 * sign);
             }
             example.check(1e-4);
-            // The same integers in all keys, of different scales.
+            // All keys have the same integers, with different scales.
             for (position, key) in example.factors[1].chunks_mut(size).enumerate() {
                 key.fill(3.0 * sign / (1 + position) as f32);
             }
@@ -163,7 +163,7 @@ fn sums_of_the_largest_integers_fit() {
 }
 
 #[test]
-fn what_is_not_finite_spoils_what_it_is_a_part_of() {
+fn a_number_that_is_not_finite_spoils_only_results_that_it_is_part_of() {
     if !is_available() {
         return;
     }
@@ -205,7 +205,7 @@ fn hidden_positions_change_nothing() {
                 factor[position * size..][..size].fill(bad);
             }
         }
-        // Without the instructions, floats are not rounded: 0 times these is not 0.
+        // Without AVX-512 VNNI the attention is float32, where 0 times infinity is not 0.
         if is_available() || bad.is_finite() {
             assert_eq!(example.attend(), expected, "{bad}");
         }

@@ -6,19 +6,19 @@ use super::*;
 use crate::parallel::SingleThread;
 use crate::parallel::tests::Threads;
 
-/// Keys and values, mask, biases by distance and blocks.
+/// Global keys and values, their mask, their biases by distance, and the block of each query.
 type GlobalExample = ([Vec<f32>; 2], Vec<i32>, Option<(Vec<f32>, Vec<i32>)>);
 
-/// What one document's attention is computed from.
+/// The input of the attention of one document.
 #[derive(Clone, Debug)]
 struct Example {
     heads: usize,
     size: usize,
     pattern: Pattern,
-    /// `[queries, heads * size]`, and `[source, heads * size]` of the others.
+    /// Queries, `[queries, heads * size]`, and keys and values, `[source, heads * size]` each.
     matrices: [Vec<f32>; 3],
     mask: Vec<i32>,
-    /// `[heads, _]`
+    /// Biases by distance: `[heads, distances]`.
     bias: Option<Vec<f32>>,
     globals: Option<GlobalExample>,
 }
@@ -37,7 +37,7 @@ impl Example {
         RelativeBias::new(&dims, values, self.heads).expect("an odd number of distances")
     }
 
-    /// Heads of even size have one.
+    /// The soft cap, which only heads of even size have.
     fn softcap(&self) -> Option<f32> {
         self.size.is_multiple_of(2).then_some(3.0)
     }
@@ -76,11 +76,10 @@ impl Example {
         attended
     }
 
-    /// The score that a query gives a token for where they stand; none where it does not see
-    /// it.
-    fn place(&self, head: usize, query: usize, key: usize) -> Option<f64> {
+    /// The bias of a query's score for the key of a token; `None` if the query does not see it.
+    fn position_bias(&self, head: usize, query: usize, key: usize) -> Option<f64> {
         let source = self.mask.len();
-        let added = match self.pattern {
+        let pattern_bias = match self.pattern {
             Pattern::Full => 0.0,
             Pattern::Window { before, after } if key + before >= query && key <= query + after => {
                 0.0
@@ -101,7 +100,8 @@ impl Example {
         let all = self.globals.is_none() && self.mask.iter().all(|&visible| visible == 0);
         (all || self.mask[key] != 0).then(|| {
             let bias = self.bias.as_ref();
-            added + bias.map_or(0.0, |bias| self.by_distance(bias, head, key, query as isize))
+            pattern_bias
+                + bias.map_or(0.0, |bias| self.by_distance(bias, head, key, query as isize))
         })
     }
 
@@ -127,8 +127,8 @@ impl Example {
         };
         let mut seen: Vec<(f64, Vec<f64>)> = (0..self.mask.len())
             .filter_map(|key| {
-                let place = self.place(head, query, key)?;
-                Some((product(&row(keys, key)) + place, row(values, key)))
+                let bias = self.position_bias(head, query, key)?;
+                Some((product(&row(keys, key)) + bias, row(values, key)))
             })
             .collect();
         if let Some(([keys, values], mask, bias)) = &self.globals {
@@ -162,8 +162,8 @@ impl Example {
             for head in 0..self.heads {
                 let columns = query * hidden + head * self.size;
                 for (column, exact) in self.exact(query, head).into_iter().enumerate() {
-                    // Half a step of a rounded value is 5e-4, as values are up to 2, and scores
-                    // and probabilities are more exact.
+                    // Values are up to 2, so half a step of a rounded value is 5e-4. Scores and
+                    // probabilities are more exact.
                     for (result, tolerance) in
                         [(&attended, 1e-4), (&split, 1e-3), (&rounded, 2.5e-3)]
                     {
@@ -174,7 +174,7 @@ impl Example {
                 }
             }
         }
-        // The same with padding behind, except where the pattern knows the end.
+        // Padding after the document changes nothing, unless the pattern depends on the length.
         if matches!(self.pattern, Pattern::BigBird { .. }) || self.mask.iter().all(|&v| v == 0) {
             return Ok(());
         }
@@ -212,7 +212,7 @@ fn patterns() -> impl Strategy<Value = Pattern> {
 
 proptest! {
     #[test]
-    fn agrees_with_double_precision_and_is_the_same_beside_padding(
+    fn agrees_with_double_precision_and_ignores_padding(
         (heads, size) in (1_usize..3, 1_usize..40),
         pattern in patterns(),
         mask in prop::collection::vec(0..3, 1..170),
@@ -235,16 +235,16 @@ proptest! {
         };
         let matrices = [matrix(source, 0), matrix(source, 1), matrix(source, 2)];
         let example = Example { heads, size, pattern, matrices, mask, bias, globals };
-        // Tokens that nobody sees may see nothing.
+        // The result of a hidden token may be anything.
         let visible = |query: &usize| example.mask[*query] != 0 || pattern == Pattern::Full;
         let all = example.mask.iter().all(|&visible| visible == 0);
         example.check((0..source).filter(|query| !all && visible(query)))?;
     }
 }
 
-/// A document of several parts of queries and several segments of keys.
+/// Checks a document of several tasks and several segments of keys.
 fn check_long(pattern: Pattern) {
-    let (size, source) = (3, QUERIES_OF_PART + 37);
+    let (size, source) = (3, QUERIES_PER_TASK + 37);
     let globals = [numbers(1100 * size, 3), numbers(1100 * size, 4)];
     let mut mask = vec![1; source];
     mask[100..1200].fill(0);
@@ -282,7 +282,7 @@ fn bigbird_over_a_long_document_agrees_with_double_precision() {
 }
 
 #[test]
-fn queries_that_are_no_tokens_see_everything() {
+fn queries_that_are_not_tokens_see_all_tokens() {
     let (heads, size, source, count) = (2, 5, 61, 7);
     let hidden = heads * size;
     let matrix = |rows: usize, salt| numbers(rows * hidden, salt);
@@ -299,13 +299,12 @@ fn queries_that_are_no_tokens_see_everything() {
 }
 
 #[test]
-fn heads_that_share_keys_are_as_heads_that_repeat_them() {
+fn heads_that_share_keys_equal_heads_with_repeated_keys() {
     let (heads, kv_heads, size, source) = (4, 2, 5, 37);
     let queries = numbers(source * heads * size, 1);
     let [keys, values] = [2, 3].map(|seed| numbers(source * kv_heads * size, seed));
     let repeated = |shared: &[f32]| -> Vec<f32> {
-        let of_heads = shared.chunks(size);
-        of_heads.flat_map(|head| [head, head].concat()).collect()
+        shared.chunks(size).flat_map(|head| [head, head].concat()).collect()
     };
     let mask = vec![1; source];
     let attended = |keys: &[f32], values: &[f32], kv_heads| {

@@ -1,23 +1,44 @@
-//! A whole request through the endpoint: HTTP, JSON, the queue, the model, and back; and one that
-//! the model has no part in, which is what the server itself takes.
-
-mod common;
+//! Benchmarks of the endpoint. One is a whole request with HTTP, JSON, the queue and the model. The
+//! other is a request without the model, which measures the server alone.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
 use std::time::Duration;
+use std::{env, thread};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use epitome_endpoint::settings::{SchedulingSettings, ServerSettings, Settings};
 use epitome_endpoint::{BoxError, PrepareModel, PreparedModel, Server, Source};
+use epitome_export::{ExportOptions, export};
 use serde_json::json;
 
-/// The model is a bundle already.
+/// Number of documents in an iteration.
+const DOCUMENTS: usize = 8;
+
+/// A path below `fixtures/`.
+fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(path)
+}
+
+/// Exports the trained model, or the checkpoint that `EPITOME_BENCH_SOURCE` names.
+fn export_trained(bundle: &Path) {
+    let source = env::var_os("EPITOME_BENCH_SOURCE")
+        .map_or_else(|| fixture("pegasus-debian.tar.gz"), PathBuf::from);
+    export(&source, bundle, &ExportOptions::default()).expect("the trained model");
+}
+
+/// Texts of documents that the model was not trained on.
+fn documents() -> Vec<String> {
+    let rows = csv::Reader::from_path(fixture("summaries/validation-1000.csv"));
+    let rows = rows.expect("the held-out documents").into_records().take(DOCUMENTS);
+    rows.map(|row| row.expect("a row")[0].to_owned()).collect()
+}
+
+/// Uses the model folder as the bundle.
 struct Ready;
 
 impl PrepareModel for Ready {
@@ -26,13 +47,13 @@ impl PrepareModel for Ready {
     }
 }
 
-/// Starts a server, which lives as long as this process, and waits until it is ready.
+/// Starts a server that lives as long as this process, and waits until it is ready.
 fn start(bundle: &Path) -> Client {
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     let address = free.expect("a free port");
     let settings = Settings {
         server: ServerSettings { listen: address, model: bundle.to_owned(), ..Default::default() },
-        // As everywhere in the suite, the model has one thread.
+        // The model has one thread, as in the benchmarks of `bench/benches`.
         scheduling: SchedulingSettings { threads: Some(NonZeroUsize::MIN), ..Default::default() },
         ..Default::default()
     };
@@ -50,7 +71,7 @@ fn start(bundle: &Path) -> Client {
     }
 }
 
-/// A client that keeps its connection.
+/// A client with a persistent connection.
 struct Client {
     stream: BufReader<TcpStream>,
     address: SocketAddr,
@@ -95,19 +116,21 @@ impl Client {
 }
 
 fn request(criterion: &mut Criterion) {
-    let model = common::trained();
-    let mut client = start(&model.exported.path());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let bundle = folder.path().join("bundle");
+    export_trained(&bundle);
+    let mut client = start(&bundle);
     let mut group = criterion.benchmark_group("request");
     group.throughput(Throughput::Elements(1));
     group.bench_function("ping", |bencher| {
         bencher.iter(|| assert_eq!(client.status("GET", "/ping", ""), 200));
     });
-    let documents = common::documents(8);
+    let documents = documents();
     for beams in [1, 4, 8] {
         let bodies: Vec<String> = documents
             .iter()
             .map(|document| {
-                json!({"inputs": document.text, "parameters": {"num_beams": beams}}).to_string()
+                json!({"inputs": document, "parameters": {"num_beams": beams}}).to_string()
             })
             .collect();
         group.throughput(Throughput::Elements(bodies.len() as u64));
@@ -125,5 +148,16 @@ fn request(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! { name = benches; config = common::criterion(); targets = request }
+/// A configuration with enough samples for a stable median. `EPITOME_BENCH=fast` shortens it.
+fn criterion() -> Criterion {
+    let is_fast = env::var("EPITOME_BENCH").is_ok_and(|value| value == "fast");
+    let (warm_up, measure) = if is_fast { (100, 400) } else { (300, 1500) };
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(warm_up))
+        .measurement_time(Duration::from_millis(measure))
+        .configure_from_args()
+}
+
+criterion_group! { name = benches; config = criterion(); targets = request }
 criterion_main!(benches);

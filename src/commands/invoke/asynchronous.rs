@@ -1,5 +1,5 @@
-//! Asynchronous endpoints: a request goes to S3, the endpoint works on it when it can, and the
-//! answer comes to S3.
+//! Calls of asynchronous endpoints. A request goes to S3, the endpoint works on it later, and puts
+//! the answer on S3.
 
 mod journal;
 
@@ -27,37 +27,42 @@ use crate::progress::SummaryBar;
 use crate::{aws, interrupt};
 use epitome_runtime::progress::{Progress, Total};
 
-/// How often the wish to stop is looked for.
+/// Time between two checks for Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is said only with `--async`.
+/// Flags that need `--async`.
 #[derive(Args)]
 #[command(next_help_heading = "Asynchronous endpoints")]
-pub(super) struct LaterFlags {
+pub(super) struct AsyncFlags {
     /// The endpoint is asynchronous: requests and answers go over S3
     #[arg(long = "async", conflicts_with = "stream")]
-    pub(super) later: bool,
+    pub(super) is_async: bool,
     /// Prefix that requests are put below [default: requests/ below the endpoint's answers]
-    #[arg(long, value_name = "s3://...", requires = "later")]
+    #[arg(long, value_name = "s3://...", requires = "is_async")]
     upload: Option<S3Uri>,
-    /// Write a file for each document to this folder, and pass over those that are there and
-    /// newer; requests that are under way are taken up again
-    #[arg(long, value_name = "DIR", requires = "later")]
+    /// Write a file for each document to this folder, and skip documents with a newer file there.
+    /// Pending requests of an earlier call are resumed
+    #[arg(long, value_name = "DIR", requires = "is_async")]
     output_dir: Option<PathBuf>,
-    /// Documents that are under way at a time
-    #[arg(long, value_name = "N", default_value_t = 16, requires = "later")]
+    /// Number of pending documents at a time
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "is_async")]
     flight: usize,
-    /// Time between two looks for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(2), requires = "later")]
+    /// Time between two checks for an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(2), requires = "is_async")]
     interval: Seconds,
     /// Longest wait for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = Seconds::new(3600), requires = "later")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = Seconds::new(3600),
+        requires = "is_async"
+    )]
     timeout: Seconds,
 }
 
 /// Summarizes files with an asynchronous endpoint.
 pub(super) fn run(
-    flags: &LaterFlags,
+    flags: &AsyncFlags,
     files: &[PathBuf],
     invoker: &Invoker,
     endpoint: &str,
@@ -140,9 +145,9 @@ pub(super) fn run(
     work.journal.close()
 }
 
-/// All files on their way.
+/// The state that the worker threads share.
 struct Work<'a> {
-    flags: &'a LaterFlags,
+    flags: &'a AsyncFlags,
     invoker: &'a Invoker,
     s3: &'a S3,
     endpoint: &'a str,
@@ -152,30 +157,30 @@ struct Work<'a> {
     folder: Option<OutputFolder>,
     journal: Journal,
     pending: Mutex<VecDeque<(usize, &'a Input)>>,
-    /// How many more documents may be under way. Each worker has one without a permit.
+    /// Number of further documents that may be pending. Each worker has one without a permit.
     free: AtomicUsize,
     written: Mutex<Written>,
-    /// Whether standard output takes no more.
+    /// Whether standard output is closed.
     is_cut_off: AtomicBool,
-    /// Whether it was told that a request could not be removed.
+    /// Tells only once that a request could not be removed.
     untidy: Once,
     bar: SummaryBar,
 }
 
-/// What was written, and what waits for those before it.
+/// Output in the order of the files. Summaries wait until those of earlier files are written.
 #[derive(Default)]
 struct Written {
     done: usize,
     failed: usize,
-    /// They were no documents.
+    /// Number of files that are no documents.
     left_out: usize,
     next: usize,
     waiting: BTreeMap<usize, String>,
-    /// The first error of standard output.
+    /// The first error of writing to standard output.
     error: Option<io::Error>,
 }
 
-/// Lets one more document be under way, until it is dropped.
+/// Permission for one more pending document. The permit is returned when it is dropped.
 struct Permit<'a>(&'a AtomicUsize);
 
 impl Drop for Permit<'_> {
@@ -184,24 +189,24 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// A request that has no answer yet.
-struct UnderWay<'a> {
+/// A request without an answer yet.
+struct PendingRequest<'a> {
     document: &'a Document,
     id: String,
     call: AsyncCall,
     since: Instant,
 }
 
-/// The summaries of a file, a line each.
+/// The summaries of a file, one per line.
 #[derive(Default)]
 struct Summaries {
     text: String,
-    /// The ids of the requests whose answers they are.
+    /// Ids of the requests that these summaries answer.
     requests: Vec<String>,
 }
 
 impl Work<'_> {
-    /// Takes files until there are no more. Then another worker's file may have one more under way.
+    /// Takes files until there are no more. Then returns its permit to the other workers.
     fn run(&self) {
         let _permit = Permit(&self.free);
         loop {
@@ -216,35 +221,35 @@ impl Work<'_> {
         }
     }
 
-    /// Whether nobody waits for more.
+    /// Whether no more output is wanted.
     fn is_over(&self) -> bool {
         interrupt::requested() || self.is_cut_off.load(Ordering::Relaxed)
     }
 
-    /// The summaries of a file; none if it is no document.
+    /// The summaries of a file; `None` if the file is no document.
     fn file(&self, input: &Input) -> Result<Option<Summaries>> {
         let Found::Documents(documents) = self.reader.read(input)? else { return Ok(None) };
         let (mut found, mut under_way) = (Summaries::default(), VecDeque::new());
         let mut permits = Vec::new();
         let mut outcome = self.send_all(&documents, &mut permits, &mut under_way, &mut found);
-        // After an error, too: the endpoint works on them.
+        // Also waits after an error: the endpoint works on these requests.
         while !under_way.is_empty() {
             outcome = outcome.and(self.next_answer(&mut under_way, &mut found));
             permits.pop();
         }
         if outcome.is_err() && self.folder.is_none() {
-            // There is no list by which the same command would find these answers again.
+            // Without a journal the same command cannot find these answers again.
             found.requests.iter().for_each(|id| self.end(id));
         }
         outcome.map(|()| Some(found))
     }
 
-    /// Sends the documents of a file, as many together as there are permits.
+    /// Sends as many documents of the file as there are permits.
     fn send_all<'a>(
         &'a self,
         documents: &'a [Document],
         permits: &mut Vec<Permit<'a>>,
-        under_way: &mut VecDeque<UnderWay<'a>>,
+        under_way: &mut VecDeque<PendingRequest<'a>>,
         found: &mut Summaries,
     ) -> Result<()> {
         for document in documents {
@@ -262,18 +267,18 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A permit, if there is any.
+    /// Takes a permit, if there is one.
     fn permit(&self) -> Option<Permit<'_>> {
         let less = |free: usize| free.checked_sub(1);
         let taken = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         taken.is_ok().then(|| Permit(&self.free))
     }
 
-    /// Sends the request for a document, unless it is under way.
-    fn send<'a>(&self, document: &'a Document) -> Result<UnderWay<'a>> {
+    /// Sends the request for a document, unless it is pending already.
+    fn send<'a>(&self, document: &'a Document) -> Result<PendingRequest<'a>> {
         let body = json!({"inputs": document.text.text(), "parameters": self.parameters});
         let body = body.to_string();
-        // Equal documents have a request each: the first that is answered is removed.
+        // Equal documents have different requests, because an answered request is removed.
         let whole = json!([self.endpoint, document.source, body]).to_string();
         let id = digest::bytes(whole.as_bytes())[..32].to_owned();
         let call = match self.journal.find(&id) {
@@ -281,22 +286,22 @@ impl Work<'_> {
             None => {
                 let request = self.request(&id);
                 self.s3.put(&request, "application/json", body.as_bytes(), &())?;
-                let call = self.invoker.call_later(&request, &id)?;
+                let call = self.invoker.call_async(&request, &id)?;
                 self.journal.note(&id, &call)?;
                 call
             }
         };
-        Ok(UnderWay { document, id, call, since: Instant::now() })
+        Ok(PendingRequest { document, id, call, since: Instant::now() })
     }
 
-    /// Waits for the oldest request. It stays until its summaries are written.
+    /// Waits for the oldest request. The request stays on S3 until its summaries are written.
     fn next_answer(
         &self,
-        under_way: &mut VecDeque<UnderWay<'_>>,
+        under_way: &mut VecDeque<PendingRequest<'_>>,
         found: &mut Summaries,
     ) -> Result<()> {
         let Some(oldest) = under_way.pop_front() else { return Ok(()) };
-        let UnderWay { document, id, call, since } = oldest;
+        let PendingRequest { document, id, call, since } = oldest;
         let answer = self.wait(&call, since).with_context(|| document.source.clone())?;
         match answer.and_then(|answer| Ok(self.invoker.read_answer(&answer)?)) {
             Ok(summaries) => {
@@ -308,19 +313,19 @@ impl Work<'_> {
                 Ok(())
             }
             Err(error) => {
-                // The same command asks anew.
+                // The request is removed, so that the same command sends a new one.
                 self.end(&id);
                 Err(error.context(document.source.clone()))
             }
         }
     }
 
-    /// Where a request lies.
+    /// Address of a request.
     fn request(&self, id: &str) -> S3Uri {
         self.requests.join(&format!("{id}.json"))
     }
 
-    /// Forgets a request and removes it. What it was for is done, whatever becomes of it.
+    /// Forgets a request and removes it from S3. A failed removal is no failure of the work.
     fn end(&self, id: &str) {
         let forgotten = self.journal.forget(id);
         let removed = self.s3.delete(&self.request(id));
@@ -330,8 +335,8 @@ impl Work<'_> {
         }
     }
 
-    /// The answer or the container's error, when it comes, to a request that was sent at this time.
-    /// Where none came, it is still under way.
+    /// Waits for the answer to a request that was sent at `since`, or for the container's error.
+    /// The request stays pending where neither comes in time.
     fn wait(&self, call: &AsyncCall, since: Instant) -> Result<Result<Vec<u8>>> {
         let end = since + self.flags.timeout.0;
         loop {
@@ -365,8 +370,8 @@ impl Work<'_> {
         }
     }
 
-    /// Writes the summaries of a file: to its own file, or in the order of the files to standard
-    /// output.
+    /// Writes the summaries of a file to its own file, or to standard output in the order of the
+    /// files.
     fn write(&self, at: usize, input: &Input, found: Result<Option<Summaries>>) {
         let found = found.and_then(|found| {
             if let (Some(folder), Some(summaries)) = (&self.folder, &found) {
@@ -402,7 +407,7 @@ impl Work<'_> {
 }
 
 impl Written {
-    /// Writes to standard output what waits for no other file.
+    /// Writes the summaries to standard output that wait for no other file.
     fn flush(&mut self) -> io::Result<()> {
         let mut out = stdout().lock();
         while let Some(text) = self.waiting.remove(&self.next) {
@@ -413,7 +418,7 @@ impl Written {
     }
 }
 
-/// What the container said, out of the JSON that it put it into.
+/// Takes the container's message out of its JSON.
 fn message(said: &[u8]) -> String {
     let body: Value = serde_json::from_slice(said).unwrap_or_default();
     let text = body["message"].as_str().or(body["error"].as_str()).map(str::to_owned);

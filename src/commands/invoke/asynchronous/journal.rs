@@ -1,5 +1,5 @@
-//! The requests that are under way, kept beside the summaries: an interrupted command takes them up
-//! again and pays for none twice.
+//! The journal of pending requests, in the folder of the summaries. An interrupted command resumes
+//! them and pays for none twice.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -11,17 +11,18 @@ use anyhow::{Context, Result};
 use epitome_aws::AsyncCall;
 use serde_json::{Value, json};
 
-/// Its file in the folder of the summaries.
+/// Name of the journal in the folder of the summaries.
 const NAME: &str = ".epitome-async.jsonl";
 
-/// The requests that are under way, by their ids.
+/// Pending requests by their ids.
 pub(super) struct Journal {
     file: Option<(PathBuf, Mutex<File>)>,
     calls: Mutex<BTreeMap<String, AsyncCall>>,
 }
 
 impl Journal {
-    /// What an earlier command left in the folder; without a folder, nothing is kept.
+    /// Reads the journal that an earlier command left in the folder. Without a folder, nothing is
+    /// kept.
     pub(super) fn open(folder: Option<&Path>) -> Result<Self> {
         let Some(folder) = folder else {
             return Ok(Self { file: None, calls: Mutex::default() });
@@ -34,7 +35,7 @@ impl Journal {
         };
         let earlier = String::from_utf8_lossy(&earlier);
         let mut calls = BTreeMap::new();
-        // A line that a crash cut off is no request.
+        // Ignores a line that a crash cut off.
         for (id, call) in earlier.lines().filter_map(read) {
             match call {
                 Some(call) => calls.insert(id, call),
@@ -49,18 +50,18 @@ impl Journal {
         Ok(Self { file: Some((path, Mutex::new(file))), calls: Mutex::new(calls) })
     }
 
-    /// Where the answer to a request comes, if it is under way.
+    /// The call of a pending request, which says where the answer comes.
     pub(super) fn find(&self, id: &str) -> Option<AsyncCall> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// A request is under way.
+    /// Records a pending request.
     pub(super) fn note(&self, id: &str, call: &AsyncCall) -> Result<()> {
         let failure = call.failure.as_ref().map(ToString::to_string);
         self.append(&json!({"id": id, "output": call.output.to_string(), "failure": failure}))
     }
 
-    /// A request has its answer, or its error.
+    /// Records that a request has its answer or its error.
     pub(super) fn forget(&self, id: &str) -> Result<()> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         self.append(&json!({"id": id}))
@@ -73,7 +74,7 @@ impl Journal {
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
-    /// The work is done. The file goes, unless it names requests of other work.
+    /// Closes the journal. Removes its file, unless it has pending requests of other work.
     pub(super) fn close(self) -> Result<()> {
         let calls = self.calls.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Some((path, _)) = self.file.filter(|_| calls.is_empty()) else { return Ok(()) };
@@ -81,7 +82,7 @@ impl Journal {
     }
 }
 
-/// A request's id, and where its answer comes, unless it has come.
+/// The id of a request, and its call while it is pending.
 fn read(line: &str) -> Option<(String, Option<AsyncCall>)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let uri = |field: &str| line[field].as_str()?.parse().ok();
@@ -107,7 +108,7 @@ mod tests {
         journal.forget("3").unwrap();
         drop(journal);
         let path = folder.path().join(NAME);
-        // A crash cut the last line off, within a character.
+        // A crash cuts the last line off within a character.
         let mut cut = fs::read(&path).unwrap();
         cut.extend(b"{\"id\": \"2\", \"output\": \"s3://bucket/\xc3");
         fs::write(&path, cut).unwrap();
@@ -118,7 +119,7 @@ mod tests {
         drop(journal);
         let journal = Journal::open(Some(folder.path())).unwrap();
         assert_eq!(journal.find("4").as_ref(), Some(&call));
-        // A request that nobody took up stays known.
+        // Requests that were not resumed stay in the journal.
         journal.forget("1").unwrap();
         journal.close().unwrap();
         let journal = Journal::open(Some(folder.path())).unwrap();

@@ -1,4 +1,4 @@
-//! A reader that reports how far it is.
+//! A reader that reports its progress.
 
 use std::io::{self, Read};
 
@@ -6,20 +6,20 @@ use epitome_runtime::Progress;
 
 use crate::Error;
 
-/// A reader that reports how far it is, and stops when the user asks for it: with
-/// [`Error::Interrupted`] inside its [`io::Error`].
-pub(crate) struct Reported<'a, R> {
+/// A reader that reports its progress. If the user cancels, it fails with [`Error::Interrupted`]
+/// inside its [`io::Error`].
+pub(crate) struct ProgressReader<'a, R> {
     reader: R,
     progress: &'a dyn Progress,
 }
 
-impl<'a, R> Reported<'a, R> {
+impl<'a, R> ProgressReader<'a, R> {
     pub(crate) fn new(reader: R, progress: &'a dyn Progress) -> Self {
         Self { reader, progress }
     }
 }
 
-impl<R: Read> Read for Reported<'_, R> {
+impl<R: Read> Read for ProgressReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.progress.cancelled() {
             return Err(io::Error::other(Error::Interrupted));

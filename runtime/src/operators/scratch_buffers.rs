@@ -1,4 +1,4 @@
-//! Memory that the layers of a session share. They run one after another.
+//! Scratch memory that the operators of a session share. They run one after another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,26 +6,27 @@ use epitome_kernels::experts::Gathered;
 use epitome_kernels::feed_forward::Inner;
 use epitome_kernels::linear::WeightFormat;
 
-/// What layers of a format need while they run. It is kept from one run to the next, which saves an
-/// allocation; one for each layer would take as much memory as a long source's keys and values.
-pub(super) struct Memory<F: WeightFormat> {
-    /// Activations as the format reads them.
+/// Scratch memory of the operators of a weight format. It is kept between runs, to save
+/// allocations. With one for each layer, it would take as much memory as the keys and values of a
+/// long source.
+pub(super) struct ScratchBuffers<F: WeightFormat> {
+    /// Activations in the format's layout.
     activations: Arc<Mutex<F::Activations>>,
-    shared: Shared,
+    shared: SharedBuffers,
 }
 
-/// The part that layers of all formats share.
+/// Scratch memory that the operators of all formats share.
 #[derive(Clone, Default)]
-pub(super) struct Shared {
-    /// What lies between the layers of a [`FeedForward`](super::feed_forward).
+pub(super) struct SharedBuffers {
+    /// Inner activations of [`FeedForward`](super::feed_forward).
     inner: Arc<Mutex<Inner>>,
-    /// The rows of an expert.
+    /// Rows of an expert.
     gathered: Arc<Mutex<Gathered>>,
 }
 
-impl<F: WeightFormat> Memory<F> {
-    /// Memory of a format.
-    pub(super) fn new(shared: &Shared) -> Self {
+impl<F: WeightFormat> ScratchBuffers<F> {
+    /// Scratch memory of a format.
+    pub(super) fn new(shared: &SharedBuffers) -> Self {
         Self { activations: Arc::default(), shared: shared.clone() }
     }
 
@@ -42,13 +43,13 @@ impl<F: WeightFormat> Memory<F> {
     }
 }
 
-impl<F: WeightFormat> Clone for Memory<F> {
+impl<F: WeightFormat> Clone for ScratchBuffers<F> {
     fn clone(&self) -> Self {
         Self { activations: self.activations.clone(), shared: self.shared.clone() }
     }
 }
 
-/// All is made anew in each run, whatever a run that failed left of it.
+/// Locks the memory. A failed run may have left anything in it, since each run overwrites it.
 fn lock<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Work that grows with a request's size, on threads that serve no sockets and step back for those
-//! that do.
+//! Threads for work that grows with the size of a request. They serve no sockets, and have a lower
+//! priority than threads that do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,15 @@ use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
 
-/// Threads for such work: more would only take processors from the model.
+/// Number of threads. More would only take processors from the model.
 pub(crate) const THREADS: usize = 4;
-/// Bytes from which a request is large. Large ones wait for each other, so that small ones always
-/// find a thread.
+/// Size in bytes from which a request is large. Few large requests run at a time, so that small
+/// ones always find a thread.
 const LARGE: usize = 64 << 10;
-/// Where large ones wait.
+/// Permits for large requests.
 static LARGE_THREADS: Semaphore = Semaphore::const_new(2);
 
-/// Whether the work is still wanted.
+/// Tells work when its result is no longer wanted.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop {
     deadline: Instant,
@@ -30,20 +30,20 @@ impl Stop {
         Self { deadline, received: Instant::now(), gone: Arc::default() }
     }
 
-    /// Never stops.
+    /// A signal that never stops the work.
     #[cfg(test)]
     pub(crate) fn never() -> Self {
         Self::new(Instant::now() + std::time::Duration::from_secs(3600))
     }
 
-    /// Has stopped.
+    /// A signal that has stopped the work.
     #[cfg(test)]
     pub(crate) fn stopped() -> Self {
         Self::new(Instant::now())
     }
 
     /// # Errors
-    /// Where the deadline has passed or the client is gone.
+    /// If the deadline has passed or the client is gone.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
         if self.gone.load(Ordering::Relaxed) || Instant::now() >= self.deadline {
             return Err(ApiError::Deadline(self.deadline - self.received));
@@ -52,17 +52,17 @@ impl Stop {
     }
 }
 
-/// Runs a function that may block, over so many bytes of a request. It is told to stop when the
-/// deadline passes or the returned future is dropped, and does not start after that.
+/// Runs a function that may block, over this many bytes of a request. The function is told to stop
+/// when the deadline passes or the returned future is dropped. It does not start after that.
 ///
 /// # Errors
-/// The function's own; [`ApiError::Deadline`]; [`ApiError::WorkerFailed`] where it panicked.
+/// The function's own error; [`ApiError::Deadline`]; [`ApiError::WorkerFailed`] if it panicked.
 pub(crate) async fn run<T: Send + 'static>(
     bytes: usize,
     deadline: Instant,
     work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    /// Stops the work where nobody waits for it any more.
+    /// Stops the work when the future is dropped.
     struct Waiting(Stop);
     impl Drop for Waiting {
         fn drop(&mut self) {
@@ -78,7 +78,7 @@ pub(crate) async fn run<T: Send + 'static>(
         };
         let running = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            step_back();
+            lower_priority();
             stop.check()?;
             work(&stop)
         });
@@ -90,12 +90,12 @@ pub(crate) async fn run<T: Send + 'static>(
     }
 }
 
-/// Has the system prefer other threads to this one.
-fn step_back() {
-    /// As far as `nice` goes by default.
+/// Lowers the scheduling priority of this thread.
+fn lower_priority() {
+    /// Default increment of the `nice` command.
     #[cfg(target_os = "linux")]
     const NICE: i32 = 10;
-    // Linux takes none for the thread that calls. Where it may not, everything works as well.
+    // Linux takes `None` for the calling thread. A failure changes only the priority.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICE);
 }
@@ -118,7 +118,7 @@ mod tests {
             stop.check()
         };
         let hear = || heard.recv_timeout(Duration::from_secs(10)).unwrap();
-        // A busy machine may not start it before the deadline.
+        // A busy machine may start the work only after the deadline.
         let mut milliseconds = 20;
         loop {
             let soon = Instant::now() + Duration::from_millis(milliseconds);
