@@ -20,11 +20,6 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Shape of the packed tensor.
     fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize>;
 
-    /// Panels of a task of a layer with `rows` rows and `panels` panels.
-    fn panels_per_task(_rows: usize, panels: usize) -> usize {
-        panels_per_task(panels)
-    }
-
     /// Converts `x`, `[rows, size_in]`, to `activations`. Neither dimension is 0.
     fn prepare<P: ThreadPool>(
         self,
@@ -81,9 +76,9 @@ pub struct Layer<'a, F: WeightFormat> {
     pub activation: Activation,
 }
 
-/// Panels of a task, unless the format has its own number. They are whole tiles of four panels, and
-/// in large layers also whole tiles of three.
-pub(crate) const fn panels_per_task(panels: usize) -> usize {
+/// Panels of a task of a layer with `panels` panels. They are whole tiles of four panels, and in
+/// large layers also whole tiles of three.
+const fn panels_per_task(panels: usize) -> usize {
     match panels {
         192.. => 12,
         _ => 8,
@@ -119,7 +114,7 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     let activations = &*activations;
     let ys: Vec<_> = ys.iter_mut().map(|y| Disjoint::new(y)).collect();
     let panels = panels(size_out);
-    let per_task = F::panels_per_task(rows, panels);
+    let per_task = panels_per_task(panels);
     let tasks = panels.div_ceil(per_task);
     let multiplications = layers.len() * rows * size_in * size_out;
     // The tasks of a layer follow those of the layer before.

@@ -7,7 +7,6 @@ use half::f16;
 
 use crate::activation::Activation;
 use crate::cpu::features;
-use crate::linear;
 use crate::panels::PANEL;
 use crate::parallel::Columns;
 use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
@@ -18,13 +17,14 @@ const LOW_ROWS: usize = 6;
 /// Panels of a low tile, if there are enough registers; otherwise it has one.
 const LOW_PANELS: usize = 4;
 /// Rows of a high tile, at most, which only wide registers have room for.
-pub(super) const HIGH_ROWS: usize = 8;
+pub(super) const HIGH_ROWS: usize = 12;
 /// Panels of a high tile.
-const HIGH_PANELS: usize = 3;
+const HIGH_PANELS: usize = 2;
 /// Panels of a product, at most.
 pub(super) const MAX_PANELS: usize = LOW_PANELS;
 /// Sums of a tile, at most, in panels: rows times panels.
-pub(super) const MAX_SUMS: usize = HIGH_ROWS * MAX_PANELS;
+pub(super) const MAX_SUMS: usize = LOW_ROWS * LOW_PANELS;
+const _: () = assert!(HIGH_ROWS * HIGH_PANELS <= MAX_SUMS);
 /// Prefetch distance of the weights, in inputs.
 const PREFETCH_DISTANCE: usize = 32;
 
@@ -36,14 +36,6 @@ pub(super) fn panels_per_tile(rows: usize) -> usize {
         _ if features().avx512 => HIGH_PANELS,
         _ => 1,
     }
-}
-
-/// Panels of a task of a layer with this many rows and panels.
-pub(super) fn panels_per_task(rows: usize, panels: usize) -> usize {
-    // A task has whole tiles. In small layers it has one, so that threads end at about the same
-    // time.
-    let usual = linear::panels_per_task(panels);
-    if rows > LOW_ROWS && !usual.is_multiple_of(HIGH_PANELS) { HIGH_PANELS } else { usual }
 }
 
 /// Element type of float weights.
@@ -108,7 +100,7 @@ fn multiply<L: Lanes, W: Weight>(
     assert!(
         product.x.len() == rows * product.size_in
             && product.weights.len() == panels * product.size_in
-            && panels <= MAX_PANELS
+            && panels <= panels_per_tile(rows)
             && outputs.width().div_ceil(PANEL) == panels,
         "rows and panels as long as their inputs, and columns for all"
     );
@@ -126,7 +118,7 @@ fn multiply<L: Lanes, W: Weight>(
 ///
 /// # Safety
 ///
-/// `x` has `rows` rows, and there are [`MAX_PANELS`] panels at most.
+/// `x` has `rows` rows, and there are at most as many panels as [`panels_per_tile`] says.
 #[inline(always)]
 unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
@@ -168,32 +160,38 @@ fn finish(
     outputs: &mut Columns<'_, f32>,
 ) {
     for (row, sums) in rows.zip(sums.chunks_exact(biases.len())) {
-        let outputs = outputs.row(row).chunks_mut(PANEL);
-        for ((sums, bias), output) in sums.iter().zip(biases).zip(outputs) {
-            let mut finished = *sums;
-            for (value, bias) in finished.iter_mut().zip(bias) {
-                *value += bias;
-            }
-            activation.apply(&mut finished);
-            match output.as_chunks_mut() {
-                ([whole], []) => *whole = finished,
-                (_, part) => part.copy_from_slice(&finished[..part.len()]),
-            }
+        let (whole, part) = outputs.row(row).as_chunks_mut();
+        for ((sums, bias), output) in sums.iter().zip(biases).zip(whole) {
+            *output = finish_panel(sums, bias, activation);
+        }
+        if let ([.., sums], [.., bias], 1..) = (sums, biases, part.len()) {
+            part.copy_from_slice(&finish_panel(sums, bias, activation)[..part.len()]);
         }
     }
 }
 
+/// Outputs of a row and a panel.
+#[inline(always)]
+fn finish_panel(sums: &[f32; PANEL], bias: &[f32; PANEL], activation: Activation) -> [f32; PANEL] {
+    let mut outputs = *sums;
+    for (output, bias) in outputs.iter_mut().zip(bias) {
+        *output += bias;
+    }
+    activation.apply(&mut outputs);
+    outputs
+}
+
 /// Whether there are enough registers for the sums of several panels.
 const fn is_wide<L: Lanes>() -> bool {
-    L::ACCUMULATORS >= LOW_ROWS * LOW_PANELS && L::ACCUMULATORS >= HIGH_ROWS * HIGH_PANELS
+    L::ACCUMULATORS >= MAX_SUMS
 }
 
 /// Computes the sums of a tile.
 ///
 /// # Safety
 ///
-/// `x` has these rows. They are [`LOW_ROWS`] at most, or [`HIGH_ROWS`] with wide registers. There
-/// are [`MAX_PANELS`] panels at most.
+/// `x` has these rows. They are [`LOW_ROWS`] at most, or [`HIGH_ROWS`] with wide registers. Rows
+/// times panels are [`MAX_SUMS`] at most.
 #[inline(always)]
 unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
@@ -224,14 +222,24 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
                 add!(0; 1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4);
             }
             HIGH_PANELS if const { is_wide::<L>() } => {
-                add!(0; 1 x 3 2 x 3 3 x 3 4 x 3 5 x 3 6 x 3 7 x 3 8 x 3);
+                add!(
+                    0;
+                    1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2
+                    7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
+                );
             }
-            2 if const { is_wide::<L>() } => {
-                add!(0; 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2);
+            _ if const { is_wide::<L>() } => {
+                for panel in 0..panels {
+                    add!(
+                        panel;
+                        1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1
+                        7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
+                    );
+                }
             }
             _ => {
                 for panel in 0..panels {
-                    add!(panel; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
+                    add!(panel; 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1);
                 }
             }
         }
@@ -351,7 +359,7 @@ mod tests {
             let (x, halves, exact) = example(rows, size_in);
             let singles: Vec<[f32; PANEL]> =
                 halves.iter().map(|half| half.map(f16::to_f32)).collect();
-            for panels in [PANELS, HIGH_PANELS, 2, 1] {
+            for panels in (1..=panels_per_tile(rows)).rev() {
                 let (biases, halves) = (&biases[..panels], &halves[..panels * size_in]);
                 let all = multiplied(&product(&x, size_in, halves, biases), multiply_f16);
                 for (index, products) in all.iter().enumerate() {

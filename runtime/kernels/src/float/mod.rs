@@ -13,7 +13,7 @@ use std::ops::Range;
 use half::f16;
 
 pub use self::kernel::Weight;
-use self::kernel::{HIGH_ROWS, MAX_PANELS, MAX_SUMS, Product, panels_per_task, panels_per_tile};
+use self::kernel::{HIGH_ROWS, MAX_PANELS, MAX_SUMS, Product, panels_per_tile};
 use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{PANEL, panels};
 use crate::parallel::{Columns, Disjoint, ThreadPool};
@@ -52,10 +52,6 @@ impl<W: Weight> WeightFormat for Float<W> {
         (): &mut (),
     ) -> Result<(), P::Error> {
         Ok(())
-    }
-
-    fn panels_per_task(rows: usize, panels: usize) -> usize {
-        panels_per_task(rows, panels)
     }
 
     unsafe fn apply(layer: &Layer<'_, Self>, (): &(), panels: Range<usize>, y: &Disjoint<'_, f32>) {
