@@ -76,11 +76,15 @@ pub struct Layer<'a, F: WeightFormat> {
     pub activation: Activation,
 }
 
-/// Panels of a task of a layer with `panels` panels. They are whole tiles of four panels, and in
-/// large layers also whole tiles of three.
-const fn panels_per_task(panels: usize) -> usize {
-    match panels {
-        192.. => 12,
+/// Rows from which on a task of few panels takes long enough.
+const MANY_ROWS: usize = 64;
+
+/// Panels of a task of a layer with `rows` rows and `panels` panels. They are whole tiles of two or
+/// four panels. With many rows, tasks are small, so that all threads end at about the same time.
+const fn panels_per_task(rows: usize, panels: usize) -> usize {
+    match (rows, panels) {
+        (MANY_ROWS.., _) => 4,
+        (_, 192..) => 12,
         _ => 8,
     }
 }
@@ -114,7 +118,7 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
     let activations = &*activations;
     let ys: Vec<_> = ys.iter_mut().map(|y| Disjoint::new(y)).collect();
     let panels = panels(size_out);
-    let per_task = panels_per_task(panels);
+    let per_task = panels_per_task(rows, panels);
     let tasks = panels.div_ceil(per_task);
     let multiplications = layers.len() * rows * size_in * size_out;
     // The tasks of a layer follow those of the layer before.
