@@ -28,7 +28,7 @@ pub(crate) fn export(
     with_bar(|progress| export_quietly(source, base, output, ExportOptions { progress, ..options }))
 }
 
-/// Exports without a progress bar.
+/// Exports without a progress bar. `options.progress` still receives the progress.
 pub(crate) fn export_quietly(
     source: &Path,
     base: Option<&Path>,

@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::interrupt;
 
-/// Largest number of items without a bar: they are done before it would be read.
-const MAX_WITHOUT_BAR: u64 = 4;
+/// Smallest number of items with a bar. Fewer are done before anybody reads it.
+const MIN_WITH_BAR: u64 = 4;
 
 /// Shows the stages of an export.
 pub(crate) struct StageBar {
@@ -79,7 +79,7 @@ impl SummaryBar {
 impl Progress for SummaryBar {
     fn start(&self, what: &str, total: Total) {
         let Total::Items(items) = total else { return };
-        if items < MAX_WITHOUT_BAR {
+        if items < MIN_WITH_BAR {
             return;
         }
         let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
@@ -116,7 +116,7 @@ impl DocumentBar {
         let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}");
         bar.set_style(style.expect("a sound template"));
         let shown = Self { bar, documents };
-        if documents >= MAX_WITHOUT_BAR {
+        if documents >= MIN_WITH_BAR {
             shown.show("Summarizing", documents);
         }
         shown
@@ -130,7 +130,7 @@ impl DocumentBar {
 
     /// Announces the number of parts of a document.
     pub(crate) fn begin_parts(&self, parts: u64) {
-        if self.documents == 1 && parts >= MAX_WITHOUT_BAR {
+        if self.documents == 1 && parts >= MIN_WITH_BAR {
             self.bar.reset();
             self.show("Summarizing parts", parts);
         }

@@ -20,7 +20,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
-use server::{BUCKET, Deed, Server};
+use server::{BUCKET, Reaction, Server};
 
 /// A trained model of 15 MB, which takes two ranges.
 const ARTIFACT: &str = "pegasus-debian.tar.gz";
@@ -133,8 +133,8 @@ fn the_base_of_an_adapter_is_fetched() {
 fn of_a_prefix_only_what_a_checkpoint_needs_is_fetched() {
     // S3 has no folders, but this server would answer for one as for an object.
     let server = Server::with(|request| match request.target.split('?').next() {
-        Some("/artifacts/job/model") => Deed::Answer(404, "", NO_SUCH_KEY),
-        _ => Deed::Pass,
+        Some("/artifacts/job/model") => Reaction::Answer(404, "", NO_SUCH_KEY),
+        _ => Reaction::Pass,
     });
     let checkpoint = fixture("tiny/pegasus-relu");
     for entry in fs::read_dir(&checkpoint).unwrap() {
@@ -213,8 +213,8 @@ fn a_destination_that_somebody_else_writes_meanwhile_is_left_alone() {
     const CONFLICT: &str = "<Error><Code>PreconditionFailed</Code><Message>At least one of the \
         pre-conditions you specified did not hold</Message></Error>";
     let server = Server::with(|request| match request.method.as_str() {
-        "PUT" => Deed::Answer(412, "", CONFLICT),
-        _ => Deed::Pass,
+        "PUT" => Reaction::Answer(412, "", CONFLICT),
+        _ => Reaction::Pass,
     });
     put_tiny(&server);
     let mut command = export(&server, &uri(KEY), uri("bundles/"));
@@ -229,7 +229,7 @@ fn an_upload_that_fails_leaves_nothing_behind() {
     let was_last = Arc::clone(&last);
     let server = Server::with(move |request| {
         if request.target.contains("partNumber=2") {
-            return Deed::Answer(403, "", DENIED);
+            return Reaction::Answer(403, "", DENIED);
         }
         if request.target.contains("partNumber=3") {
             std::thread::sleep(Duration::from_millis(500));
@@ -238,7 +238,7 @@ fn an_upload_that_fails_leaves_nothing_behind() {
         if request.method == "DELETE" {
             last.store(arrived.load(Ordering::SeqCst), Ordering::SeqCst);
         }
-        Deed::Pass
+        Reaction::Pass
     });
     put_artifact(&server);
     let mut command = export(&server, &uri(KEY), uri("bundles/"));

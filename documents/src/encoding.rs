@@ -8,9 +8,8 @@ use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 /// Number of bytes from which the encoding is guessed.
 const MAX_GUESS_BYTES: usize = 1 << 20;
 
-/// The text of a file; `None` if it is not text. Line ends become `
-/// `. Control characters other than `\t`, `
-/// ` and `\f` are removed.
+/// The text of a file; `None` if it is not text. Line ends become `\n`. Control characters other
+/// than `\t`, `\n` and `\f` are removed.
 ///
 /// A byte order mark decides the encoding. Otherwise it is UTF-8 if the bytes are valid, UTF-16 if
 /// every other byte is zero, or else guessed from the letters.
@@ -95,8 +94,7 @@ fn is_stray(character: char) -> bool {
     character.is_control() && !character.is_whitespace() && !is_old
 }
 
-/// The text with `
-/// ` as line end, and without control characters.
+/// The text with `\n` as line end, and without control characters.
 fn cleaned(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();

@@ -22,9 +22,9 @@ pub(crate) fn give_memory_back() {
     }
 }
 
-/// Counts freed memory of requests, in bytes. After some megabytes it returns the free pages to the
-/// system. The C library itself returns only memory at the end of the heap, where pieces of many
-/// requests lie mixed.
+/// Counts freed memory of requests, in bytes. After some megabytes it returns all free pages to the
+/// system, also those between pages in use: allocations of many requests lie mixed in one heap, and
+/// the C library itself returns only free memory at its end.
 pub(crate) fn freed(bytes: usize) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

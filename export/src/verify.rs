@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 const SOURCE: usize = 12;
 /// Number of beams.
 const BEAMS: usize = 3;
-/// The parent of each beam at each step: every beam is dropped, doubled and crossed once.
+/// The parent of each beam at each step: beams are kept, dropped, doubled and crossed.
 const PARENTS: [[u32; BEAMS]; 4] = [[0, 1, 2], [1, 0, 0], [2, 2, 1], [0, 2, 1]];
 /// Tolerance for rounding, relative to the largest logit (or 1).
 pub(crate) const TOLERANCE: f32 = 1e-3;

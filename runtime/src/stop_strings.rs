@@ -138,7 +138,8 @@ impl TokenTexts {
 pub(crate) struct StopStringCriteria {
     texts: Arc<TokenTexts>,
     stop_strings: Vec<Box<[u8]>>,
-    /// Number of newest tokens that are compared: the length of the longest stop string.
+    /// Number of newest tokens that are compared: the length of the longest stop string, in
+    /// characters for [`Unit::Characters`] and otherwise in bytes.
     window: usize,
 }
 

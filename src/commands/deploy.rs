@@ -14,7 +14,7 @@ use epitome_aws::deployment::{
 
 use self::flags::{HostingFlags, ProductionFlags};
 use super::container_flags::{Container, ContainerFlags};
-use super::key_values::key_value;
+use super::key_values::TagFlags;
 use super::seconds::Seconds;
 use crate::failure::Usage;
 use crate::output;
@@ -40,15 +40,8 @@ pub(crate) struct Arguments {
     hosting: HostingFlags,
     #[command(flatten)]
     production: ProductionFlags,
-    /// Tags of all resources that are made
-    #[arg(
-        long = "tag",
-        visible_alias = "tags",
-        value_name = "NAME=VALUE,...",
-        value_parser = key_value,
-        value_delimiter = ','
-    )]
-    tags: Vec<(String, String)>,
+    #[command(flatten)]
+    tags: TagFlags,
     /// Any text. Another text deploys again, even where nothing else has changed
     #[arg(long, value_name = "TEXT")]
     revision: Option<String>,
@@ -128,7 +121,7 @@ fn spec(arguments: &Arguments, containers: &[Container]) -> Result<DeploymentSpe
         capture: production.capture(),
         kms_key: production.kms_key.clone(),
         rollout: production.rollout(),
-        tags: arguments.tags.iter().cloned().collect(),
+        tags: arguments.tags.tags.iter().cloned().collect(),
         revision: arguments.revision.clone(),
     })
 }

@@ -232,7 +232,7 @@ fn verify_data(arguments: &Arguments) -> Result<Option<Dataset>> {
 /// Compares the bundle at `output` with a temporary fp32 export of the same source.
 fn measure_loss(arguments: &Arguments, source: &Path, data: &Dataset) -> Result<()> {
     let output = &*arguments.output;
-    // The folder of the bundle had room for a bundle.
+    // The fp32 bundle is written beside the other one: that disk had room for a bundle.
     let beside = output.parent().filter(|parent| *parent != Path::new(""));
     let beside = beside.unwrap_or(Path::new("."));
     let folder = scratch::Folder::new_in(beside, ".epitome-fp32-")

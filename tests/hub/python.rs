@@ -1,7 +1,7 @@
 //! Uses the same hub and cache with Python's huggingface_hub, from EPITOME_PYTHON. Each side finds
 //! files that the other fetched, and the library accepts the hub of the tests.
 //!
-//! EPITOME_PYTHON=.venv/bin/python cargo test --test hub_python
+//!     EPITOME_PYTHON=.venv/bin/python cargo test --test hub_python
 
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the suite uses the rest of it")]

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::server::{Deed, Request, Server};
+use super::server::{Reaction, Request, Server};
 use super::uri;
 use crate::common::{self, fails};
 use serde_json::{Value, json};
@@ -99,11 +99,11 @@ fn asynchronous_calls_read_and_write_objects() {
 }
 
 /// An asynchronous endpoint that writes all answers to one object.
-fn asynchronous(request: &Request) -> Deed {
+fn asynchronous(request: &Request) -> Reaction {
     const PLACE: &str = "x-amzn-sagemaker-outputlocation: s3://artifacts/answers/one\r\n";
     match request.target.ends_with("/async-invocations") {
-        true => Deed::Answer(202, PLACE, "{}"),
-        false => Deed::Pass,
+        true => Reaction::Answer(202, PLACE, "{}"),
+        false => Reaction::Pass,
     }
 }
 
@@ -162,14 +162,14 @@ fn answers_apart() -> Server {
     let calls = AtomicUsize::new(0);
     Server::with(move |request| {
         if !request.target.ends_with("/async-invocations") {
-            return Deed::Pass;
+            return Reaction::Pass;
         }
         let call = calls.fetch_add(1, Ordering::Relaxed);
         let places = ["output", "failure"].map(|kind| {
             format!("x-amzn-sagemaker-{kind}location: s3://artifacts/{kind}s/{call}\r\n")
         });
         // The server keeps its answers as long as the test runs.
-        Deed::Answer(202, places.concat().leak(), "{}")
+        Reaction::Answer(202, places.concat().leak(), "{}")
     })
 }
 
@@ -238,7 +238,7 @@ fn a_row_that_fails_leaves_no_other_under_way() {
 #[test]
 fn asynchronous_summaries_are_all_written_or_an_error_is_told() {
     let server = Server::with(|request| match request.method.as_str() {
-        "DELETE" => Deed::Answer(403, "", "<Error><Code>AccessDenied</Code></Error>"),
+        "DELETE" => Reaction::Answer(403, "", "<Error><Code>AccessDenied</Code></Error>"),
         _ => asynchronous(request),
     });
     answer(&server);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::server::{Deed, Request, Server};
+use super::server::{Reaction, Request, Server};
 use super::{
     ARTIFACT, KEY, RANGE, export, export_fails, put_artifact, put_tiny, same_but_for_the_name, uri,
     works,
@@ -15,9 +15,9 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
     // Each of the first answers breaks off at another position.
     let server = Server::with(|request| match request.number {
         number if number < 8 && request.headers.contains_key("range") => {
-            Deed::Cut(100_000 * number)
+            Reaction::Cut(100_000 * number)
         }
-        _ => Deed::Pass,
+        _ => Reaction::Pass,
     });
     put_artifact(&server);
     let folder = tempfile::tempdir().unwrap();
@@ -36,8 +36,8 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
 #[test]
 fn a_connection_that_stays_broken_is_given_up() {
     let server = Server::with(|request| match request.is_range_from(RANGE) {
-        true => Deed::Cut(0),
-        false => Deed::Pass,
+        true => Reaction::Cut(0),
+        false => Reaction::Pass,
     });
     put_artifact(&server);
     export_fails(&server, 1, &["broke 6 times in a row", "at byte 8388608", &uri(KEY)]);
@@ -47,13 +47,13 @@ fn a_connection_that_stays_broken_is_given_up() {
 fn an_object_that_is_changed_between_ranges_is_noticed() {
     const CHANGED: &str = "<Error><Code>PreconditionFailed</Code></Error>";
     let answers = Server::with(|request| match request.is_range_from(RANGE) {
-        true => Deed::Answer(412, "", CHANGED),
-        false => Deed::Pass,
+        true => Reaction::Answer(412, "", CHANGED),
+        false => Reaction::Pass,
     });
     // A server that ignores If-Match sends the new version.
     let ignores = Server::with(|request| match request.is_range_from(RANGE) {
-        true => Deed::Edit(|head| head.replace("etag: \"", "etag: \"0")),
-        false => Deed::Pass,
+        true => Reaction::Edit(|head| head.replace("etag: \"", "etag: \"0")),
+        false => Reaction::Pass,
     });
     for server in [answers, ignores] {
         put_artifact(&server);
@@ -64,8 +64,8 @@ fn an_object_that_is_changed_between_ranges_is_noticed() {
 #[test]
 fn a_wrong_length_is_noticed() {
     let server = Server::with(|request| match request.headers.contains_key("range") {
-        true => Deed::Answer(200, "etag: \"0\"\r\n", "more or less"),
-        false => Deed::Edit(|head| {
+        true => Reaction::Answer(200, "etag: \"0\"\r\n", "more or less"),
+        false => Reaction::Edit(|head| {
             let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("etag"));
             let kept: Vec<_> = kept.filter(|line| !line.is_empty()).collect();
             format!("{}\r\netag: \"0\"\r\n\r\n", kept.join("\r\n"))
@@ -80,8 +80,8 @@ fn what_arrives_is_held_against_the_checksum_that_is_stored() {
     // A checksum of other bytes. It takes precedence over the ETag.
     const HEADER: &str = "x-amz-checksum-crc32: y/Q5Jg==\r\n\r\n";
     let server = Server::with(|request| match request.method.as_str() {
-        "HEAD" => Deed::Edit(|head| head.replace("\r\n\r\n", "\r\n") + HEADER),
-        _ => Deed::Pass,
+        "HEAD" => Reaction::Edit(|head| head.replace("\r\n\r\n", "\r\n") + HEADER),
+        _ => Reaction::Pass,
     });
     put_tiny(&server);
     export_fails(&server, 1, &[&uri(KEY), "arrived damaged", "CRC32"]);
@@ -100,8 +100,8 @@ fn what_is_not_there_is_named() {
     fails(&mut export(&server, "s3://x", &output), 2, &["s3://x", "s3://BUCKET/KEY"]);
     // This server would create the bucket.
     let server = Server::with(|request| match request.target.starts_with("/nowhere/") {
-        true => Deed::Answer(404, "", "<Error><Code>NoSuchBucket</Code></Error>"),
-        false => Deed::Pass,
+        true => Reaction::Answer(404, "", "<Error><Code>NoSuchBucket</Code></Error>"),
+        false => Reaction::Pass,
     });
     let mut command = export(&server, &uri(KEY), "s3://nowhere/bundles/");
     fails(&mut command, 2, &["the bucket of s3://nowhere/", "does not exist"]);
@@ -155,7 +155,7 @@ fn refusals_of_s3_are_one_sentence_each() {
         ),
     ];
     for Case(status, headers, body, words) in cases {
-        let server = Server::with(move |_: &Request| Deed::Answer(status, headers, body));
+        let server = Server::with(move |_: &Request| Reaction::Answer(status, headers, body));
         export_fails(&server, 1, words);
     }
 }
@@ -204,7 +204,7 @@ fn ctrl_c_ends_a_download_that_hangs() {
         if request.is_range_from(RANGE) {
             std::thread::sleep(Duration::from_secs(20));
         }
-        Deed::Pass
+        Reaction::Pass
     });
     put_artifact(&server);
     let target = tempfile::tempdir().unwrap();

@@ -39,7 +39,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether it requests bytes of an object from this position.
+    /// Whether it requests bytes of an object from the byte `start` on.
     pub(crate) fn is_range_from(&self, start: u64) -> bool {
         let range = self.headers.get("range");
         self.method == "GET"
@@ -49,7 +49,7 @@ impl Request {
 
 /// The proxy's answer to a request.
 #[derive(Clone)]
-pub(crate) enum Deed {
+pub(crate) enum Reaction {
     /// Forwards the request and its answer.
     Pass,
     /// Closes the connection after this number of bytes of the answer's body.
@@ -60,7 +60,7 @@ pub(crate) enum Deed {
     Edit(fn(String) -> String),
 }
 
-type Plan = Arc<dyn Fn(&Request) -> Deed + Send + Sync>;
+type Plan = Arc<dyn Fn(&Request) -> Reaction + Send + Sync>;
 
 /// An S3 server with a temporary folder. It checks signatures.
 pub(crate) struct Server {
@@ -73,11 +73,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server without faults.
     pub(crate) fn start() -> Self {
-        Self::with(|_| Deed::Pass)
+        Self::with(|_| Reaction::Pass)
     }
 
     /// Starts a server behind a proxy with this plan.
-    pub(crate) fn with(plan: impl Fn(&Request) -> Deed + Send + Sync + 'static) -> Self {
+    pub(crate) fn with(plan: impl Fn(&Request) -> Reaction + Send + Sync + 'static) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join(BUCKET)).unwrap();
         let runtime = Runtime::new().unwrap();
@@ -192,8 +192,8 @@ fn exchange(
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     reader.read_exact(&mut body)?;
 
-    let deed = plan(&request);
-    if let Deed::Answer(status, headers, body) = deed {
+    let reaction = plan(&request);
+    if let Reaction::Answer(status, headers, body) = reaction {
         let length = body.len();
         let body = if request.method == "HEAD" { "" } else { body };
         return write!(
@@ -215,12 +215,12 @@ fn exchange(
 
     let mut answer = BufReader::new(server);
     let mut head = read_head(&mut answer)?;
-    if let Deed::Edit(edit) = deed {
+    if let Reaction::Edit(edit) = reaction {
         head = edit(head);
     }
     client.write_all(head.as_bytes())?;
-    let most = match deed {
-        Deed::Cut(bytes) => bytes as u64,
+    let most = match reaction {
+        Reaction::Cut(bytes) => bytes as u64,
         _ => u64::MAX,
     };
     io::copy(&mut answer.take(most), &mut client)?;

@@ -20,7 +20,7 @@ pub(super) struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
     Amazon(ChecksumAlgorithm),
-    /// The ETag of an object that is stored with MD5.
+    /// The ETag, if it is an MD5: of the object, or of the MD5s of its parts.
     Md5,
 }
 

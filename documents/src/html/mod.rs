@@ -14,8 +14,7 @@ pub(crate) use blocks::blocks;
 
 /// Limit of nested elements.
 const MAX_DEPTH: usize = 5000;
-/// Smallest article in characters. Less text is a cookie banner, or the teaser in a list of
-/// articles.
+/// Smallest article in bytes. Less text is a cookie banner, or the teaser in a list of articles.
 const MIN_ARTICLE: usize = 250;
 /// Smallest number of words of a paragraph of prose. Menus and captions have fewer.
 const MIN_PROSE_WORDS: usize = 25;

@@ -35,7 +35,8 @@ pub(crate) struct Request {
 /// Answer of the child, as JSON.
 pub(crate) type Answer = Result<Vec<Document>, ErrorKind>;
 
-/// Longest answer in bytes. JSON escapes double quotation marks and line ends.
+/// Longest answer in bytes. JSON escapes a quotation mark or a line end, which then takes two
+/// bytes.
 pub(crate) fn longest_answer(options: &Options) -> u64 {
     2 * options.max_text as u64 + (1 << 20)
 }

@@ -12,6 +12,7 @@ const EDGE: usize = 3;
 const REPEATED: usize = 3;
 /// Smallest ratio between the sizes of a heading and the body.
 const LARGER: f64 = 1.12;
+/// Longest heading in bytes.
 const MAX_HEADING: usize = 200;
 
 /// Adds the text of the pages, and returns the largest heading of the first page that has text.

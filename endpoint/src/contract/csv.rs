@@ -132,8 +132,7 @@ impl<'a> Fields<'a> {
 
     /// Reads the blank lines after a record, and counts them.
     fn blank_lines(&mut self) -> usize {
-        // The CSV reader ends a record at the first byte of \r
-        // .
+        // The CSV reader ends a record at the first byte of \r\n.
         if self.last == b'\r' {
             self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
         }

@@ -216,7 +216,7 @@ impl QueuedRequest {
     pub(super) fn next(&self) -> Option<(Demand, &DocumentParameters)> {
         let group = self.groups.last()?;
         let tokens = tokens_of_bytes(group.documents.last()?.text.len());
-        Some((Demand { tokens, ..group.demand }, &group.parameters))
+        Some((group.demand.with_tokens(tokens), &group.parameters))
     }
 
     /// Takes the next document.

@@ -305,7 +305,7 @@ fn one_documents_failure_is_not_the_others() {
 }
 
 #[test]
-fn who_hangs_up_is_not_worked_for() {
+fn a_document_is_dropped_when_its_client_disconnects() {
     let (scheduler, log) = start(SchedulingSettings::default());
     let slow = occupy(&scheduler, &log);
     let waiting = submit(&scheduler, request(&["a"]));

@@ -230,8 +230,8 @@ impl Texts for Running<'_> {
         (!next.long).then_some((waiting, next.demand))
     }
 
-    /// Throughput, if the running documents and the next one belong to one request and no other
-    /// request waits: the request is answered when all its documents are finished.
+    /// Throughput, if the running documents and the next one belong to one request, which is not
+    /// streamed, and no other request waits. It is answered when all its documents are finished.
     fn goal(&self) -> Goal {
         let only = self.next.as_ref().and_then(|next| next.only);
         let mut running = self.documents.iter().flatten().map(|taken| taken.document.reply.id());

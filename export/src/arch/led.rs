@@ -159,7 +159,7 @@ impl Window {
     }
 }
 
-/// [`Self::attend`] with the fused operator: `[batch * source, hidden]` to
+/// [`Window::attend`] with the fused operator: `[batch * source, hidden]` to
 /// `[batch * source, heads * head_size]`.
 fn fused(
     b: &mut Builder<'_, '_>,
@@ -173,7 +173,7 @@ fn fused(
     let [global_key, global_value] =
         [&key, &value].map(|rows| global.tokens(b, rows, hidden, inputs));
     let globals =
-        GlobalKv { key: &global_key, value: &global_value, mask: &global.exist, bias: None };
+        GlobalKv { key: &global_key, value: &global_value, mask: &global.valid, bias: None };
     let scope = AttentionScope {
         pattern: Pattern::Window { before: window / 2, after: window / 2 },
         globals: Some(globals),
@@ -206,7 +206,7 @@ struct Global {
     /// int64 `[2]`: the shape `[batch, tokens]`.
     shape: Value,
     /// int32 `[batch, tokens]`: 1 for positions with global attention in the document.
-    exist: Value,
+    valid: Value,
     /// float32 `[batch, 1, 1, 1, tokens]`: additive mask of these positions.
     mask: Value,
 }
@@ -239,13 +239,13 @@ impl Global {
         let count = graph.node("Shape").input(&positions).output();
 
         let node = graph.node("Gather").inputs([&is_global, &positions]);
-        let exist = node.int("axis", 1).output();
-        let mask = graph.node("Where").inputs([&exist, &zero, &masked]).output();
-        let exist = graph.node("Cast").input(&exist).int("to", Int32 as i64).output();
+        let valid = node.int("axis", 1).output();
+        let mask = graph.node("Where").inputs([&valid, &zero, &masked]).output();
+        let valid = graph.node("Cast").input(&valid).int("to", Int32 as i64).output();
         let mask = graph.node("Unsqueeze").inputs([&mask, &middle]).output();
         let batch = graph.node("Slice").inputs([&inputs.shape, &documents, &tokens]).output();
         let shape = graph.node("Concat").inputs([&batch, &count]).int("axis", 0).output();
-        Self { others, is_global: number, any, positions, count, shape, exist, mask }
+        Self { others, is_global: number, any, positions, count, shape, valid, mask }
     }
 
     /// Keys or values of the global tokens, in the shape that all blocks attend to:
@@ -303,7 +303,7 @@ impl Global {
         // A token of `positions` has global attention in some of the documents only.
         let graph = &mut b.graph;
         let [flat, first] = [graph.int64s(&[-1]), graph.int64s(&[0])];
-        let [from, to] = [&self.exist, &self.is_global].map(|mask| {
+        let [from, to] = [&self.valid, &self.is_global].map(|mask| {
             let mask = graph.node("Reshape").inputs([mask, &flat]).output();
             graph.node("NonZero").input(&mask).output()
         });

@@ -155,7 +155,7 @@ impl EncoderAttention {
         scope.globals = Some(GlobalKv {
             key: &global_key,
             value: &global_value,
-            mask: &globals.blocks.exist,
+            mask: &globals.blocks.valid,
             bias: Some([&globals.bias, &globals.blocks.of_token]),
         });
         let attended = attention.fused(b, [&query, &key, &value], &scope);
@@ -258,7 +258,7 @@ struct WholeBlocks {
     /// int32 `[batch, source]`: the block of each token, or -1.
     of_token: Value,
     /// int32 `[batch, blocks]`: 1 for blocks that the document has.
-    exist: Value,
+    valid: Value,
 }
 
 impl WholeBlocks {
@@ -271,10 +271,10 @@ impl WholeBlocks {
         let of_token = block_of_token(b, inputs, size);
         let graph = &mut b.graph;
         let newest = graph.node("ReduceMax").inputs([&of_token, &one]).output();
-        let exist = graph.node("LessOrEqual").inputs([&numbers, &newest]).output();
-        let [of_token, exist] = [&of_token, &exist]
+        let valid = graph.node("LessOrEqual").inputs([&numbers, &newest]).output();
+        let [of_token, valid] = [&of_token, &valid]
             .map(|value| graph.node("Cast").input(value).int("to", Int32 as i64).output());
-        Self { count, numbers, of_token, exist }
+        Self { count, numbers, of_token, valid }
     }
 }
 
@@ -305,7 +305,7 @@ impl Globals {
         let members = graph.node("Cast").input(&members).int("to", Float as i64).output();
         let members = graph.node("Transpose").input(&members).ints("perm", &[0, 2, 1]).output();
         // Blocks that a document does not have are masked: `[batch, 1, 1, globals]`.
-        let mask = score_mask(graph, &blocks.exist);
+        let mask = score_mask(graph, &blocks.valid);
         let relative = graph.node("Sub").inputs([&blocks.numbers, &column]).output();
         let bias = bias.look_up(b, name, &relative)?;
         let bias = b.graph.node("Transpose").input(&bias).ints("perm", &[1, 0, 2, 3]).output();

@@ -15,7 +15,7 @@ use super::class::{
 use super::sentencepiece::SentencePieceModel;
 use super::settings::{Settings, TOKENIZER_CONFIG, special};
 use super::tokenizer_json::{Parts, PostProcessor, SpecialTokens, defaults, mask};
-use super::vocabulary::{Pieces, bpe_model, byte_pairs, places, ways};
+use super::vocabulary::{Pieces, bpe_model, byte_pairs, ids, pairs};
 use crate::error::{Error, Result};
 use crate::version::Version;
 
@@ -132,14 +132,14 @@ fn bpe_of_5(folder: &Folder<'_>, first: &[&str]) -> Result<Bpe> {
 /// All pairs of pieces that form a piece, ordered by the id of that piece, then by theirs:
 /// `generate_merges` of `tokenization_utils_base.py`.
 fn merges(model: &SentencePieceModel) -> Vec<(&str, &str)> {
-    let places = places(model.pieces.iter().map(|piece| piece.text.as_str()));
+    let ids = ids(model.pieces.iter().map(|piece| piece.text.as_str()));
     let length = |text: &str| text.chars().count();
     let mut merges: Vec<_> = model
         .pieces
         .iter()
         .enumerate()
-        .flat_map(|(place, piece)| ways(&piece.text, &places).map(move |way| (place, way)))
+        .flat_map(|(id, piece)| pairs(&piece.text, &ids).map(move |pair| (id, pair)))
         .collect();
-    merges.sort_by_key(|(place, (left, right))| (*place, length(left), length(right)));
+    merges.sort_by_key(|(id, (left, right))| (*id, length(left), length(right)));
     merges.into_iter().map(|(_, way)| way).collect()
 }

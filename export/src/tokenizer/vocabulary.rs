@@ -82,16 +82,16 @@ impl Pieces {
         Ok(bpe_model(json!(vocab), unknown, json!(self.merges(model))))
     }
 
-    /// Id of the unknown piece: that of the SentencePiece model, or `place`.
-    pub(super) fn unknown(&self, version: Version, place: usize) -> usize {
+    /// Id of the unknown piece: that of the SentencePiece model, or `default_id`.
+    pub(super) fn unknown(&self, version: Version, default_id: usize) -> usize {
         let model = self.model.as_ref().filter(|_| version == Version::V4);
-        model.map_or(place, |model| model.unk_id)
+        model.map_or(default_id, |model| model.unk_id)
     }
 
     /// All pairs of pieces that form a piece, best score first: `generate_merges` of 4.x with
     /// scores.
     fn merges<'a>(&'a self, model: &'a SentencePieceModel) -> Vec<(&'a str, &'a str)> {
-        let places = places(model.pieces.iter().map(|piece| piece.text.as_str()));
+        let ids = ids(model.pieces.iter().map(|piece| piece.text.as_str()));
         let mut scores: Vec<(&str, f64)> = Vec::new();
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for (piece, score) in &self.list {
@@ -106,7 +106,7 @@ impl Pieces {
         }
         let mut merges = Vec::new();
         for (piece, score) in scores {
-            for (left, right) in ways(piece, &places) {
+            for (left, right) in pairs(piece, &ids) {
                 merges.push((score, left, right));
             }
         }
@@ -131,23 +131,23 @@ pub(super) fn bpe_model(vocab: Value, unknown: &str, merges: Value) -> Value {
 }
 
 /// The id of each piece; the last one if a piece occurs twice.
-pub(super) fn places<'a>(pieces: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
-    pieces.enumerate().map(|(place, piece)| (piece, place)).collect()
+pub(super) fn ids<'a>(pieces: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
+    pieces.enumerate().map(|(id, piece)| (piece, id)).collect()
 }
 
 /// The pairs of pieces that form a piece, by id.
-pub(super) fn ways<'a>(
+pub(super) fn pairs<'a>(
     piece: &'a str,
-    places: &HashMap<&str, usize>,
+    ids: &HashMap<&str, usize>,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let mut ways: Vec<_> = piece
+    let mut pairs: Vec<_> = piece
         .char_indices()
         .skip(1)
         .map(|(at, _)| piece.split_at(at))
-        .filter_map(|way| Some(((*places.get(way.0)?, *places.get(way.1)?), way)))
+        .filter_map(|pair| Some(((*ids.get(pair.0)?, *ids.get(pair.1)?), pair)))
         .collect();
-    ways.sort_by_key(|(places, _)| *places);
-    ways.into_iter().map(|(_, way)| way)
+    pairs.sort_by_key(|(ids, _)| *ids);
+    pairs.into_iter().map(|(_, pair)| pair)
 }
 
 /// Vocabulary and merges of a byte-level BPE: from `tokenizer.json` if that is used, or else from

@@ -58,9 +58,10 @@ pub(super) struct Runner {
 /// Whether the next of `waiting` documents should join those that run now.
 ///
 /// Documents that decode together share one reading of the weights, so a document that joins saves
-/// time for all that wait. But no decoder step is made while it is encoded. For latency, the time
-/// that the waiting documents save until the next running document leaves is compared with the time
-/// by which the documents that leave then are delayed. For throughput, any saving is enough.
+/// time for all that wait. But no decoder step is made while it is encoded. For latency, it joins
+/// if the time that all waiting documents save until the next running document leaves is at least
+/// the time by which the documents that leave then are delayed. For throughput, any saving is
+/// enough.
 pub(super) fn is_time(
     goal: Goal,
     latencies: &Latencies,

@@ -1,4 +1,4 @@
-//! What a document needs, and what its caller prefers.
+//! The demand of a document, and the goal of the batcher.
 
 use crate::generation::GenerationConfig;
 
@@ -17,6 +17,11 @@ impl Demand {
     /// The demand of a document with this configuration and number of source tokens.
     pub fn new(config: &GenerationConfig, tokens: usize) -> Self {
         Self { rows: config.rows_per_document(), tokens, longest: config.longest_history() }
+    }
+
+    /// The demand of another document with the same configuration.
+    pub fn with_tokens(self, tokens: usize) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Tokens in the histories of all rows.

@@ -1,7 +1,7 @@
 //! Continuous batching: a document joins the running ones as soon as it is encoded, and leaves when
 //! it is finished.
 //!
-//! * `demand`: what a document needs, and what its caller prefers.
+//! * `demand`: the demand of a document, and the goal of the batcher.
 //! * `latencies`: measured times of encoders and decoder steps.
 //! * `admission`: decides when the next document joins.
 

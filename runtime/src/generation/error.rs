@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 
 /// Maximum number of characters of a value in a message.
-pub(super) const SHOWN: usize = 80;
+pub(super) const MAX_SHOWN: usize = 80;
 
 /// Shortens a value for a message.
 pub(super) fn shown(text: String) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }

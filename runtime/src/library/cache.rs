@@ -27,12 +27,12 @@ const CHECKED: &str = "checked";
 /// used, since others could write there.
 pub(super) fn folder(wheel: &Wheel) -> Result<PathBuf, LibraryError> {
     let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let of_user = |name: &str| given(name).filter(|folder| folder.is_absolute());
+    let absolute = |name: &str| given(name).filter(|folder| folder.is_absolute());
     let root = given(VARIABLE).or_else(|| match env::consts::OS {
-        "windows" => of_user("LOCALAPPDATA").map(|folder| folder.join("epitome")),
-        "macos" => of_user("HOME").map(|home| home.join("Library/Caches/epitome")),
-        _ => of_user("XDG_CACHE_HOME")
-            .or_else(|| of_user("HOME").map(|home| home.join(".cache")))
+        "windows" => absolute("LOCALAPPDATA").map(|folder| folder.join("epitome")),
+        "macos" => absolute("HOME").map(|home| home.join("Library/Caches/epitome")),
+        _ => absolute("XDG_CACHE_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
             .map(|folder| folder.join("epitome")),
     });
     let root = root.ok_or(LibraryError::NoCache)?;

@@ -6,10 +6,10 @@ use super::sentences::Sentences;
 use super::{lexrank, words};
 
 /// Sentences are near-duplicates if the Jaccard index of their words is at least this.
-pub(super) const SAME: f64 = 0.6;
+pub(super) const MIN_DUPLICATE_SIMILARITY: f64 = 0.6;
 /// Number of previous sentences that a sentence is compared with. Exact duplicates are found at any
 /// distance.
-const COMPARED: usize = 64;
+const MAX_COMPARED: usize = 64;
 
 /// Sentences of summaries, without near-duplicates.
 pub(super) struct Joined {
@@ -91,9 +91,11 @@ impl Distinct {
     pub(super) fn is_new(&mut self, sentence: &str) -> bool {
         let terms: Vec<String> = words::terms(sentence).collect();
         let set: HashSet<String> = terms.iter().cloned().collect();
-        let recent = self.kept.iter().rev().take(COMPARED);
+        let recent = self.kept.iter().rev().take(MAX_COMPARED);
         let is_new = !self.seen.contains(&terms)
-            && recent.into_iter().all(|other| words::similarity(&set, other) < SAME);
+            && recent
+                .into_iter()
+                .all(|other| words::similarity(&set, other) < MIN_DUPLICATE_SIMILARITY);
         if is_new {
             self.seen.insert(terms);
             self.kept.push(set);

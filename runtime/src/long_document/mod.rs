@@ -1,4 +1,4 @@
-//! Documents that are longer than the input of a model.
+//! Documents that are longer than the input of a model, its window.
 //!
 //! A document is split into parts at the borders of sections and sentences. All parts are
 //! summarized together, and their summaries are joined. A joined summary that is much too long is

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 
 /// A unit with fewer bytes is joined with the next sentence, so a heading stays with its text.
-const SMALL_BYTES: usize = 24;
+const MIN_UNIT_BYTES: usize = 24;
 /// Minimum tokens of a part, as a share of its target. A shorter part is the last resort.
 const MIN_SHARE: f64 = 0.6;
 /// How far from its target a part may end to end with a section, as a share of the target.
@@ -52,7 +52,7 @@ pub(super) fn units(
             match units.last_mut() {
                 Some(last)
                     if border != Border::Section
-                        && last.range.len() < SMALL_BYTES
+                        && last.range.len() < MIN_UNIT_BYTES
                         && last.tokens + tokens <= limit =>
                 {
                     last.range.end = range.end;

@@ -16,9 +16,9 @@ use crate::summary::{Sequence, Summary, Timing};
 const MAX_ROUNDS: usize = 6;
 /// A joined summary that exceeds its budget by this factor is summarized again. A shorter one loses
 /// its least central sentences, which scored better in measurements.
-const MUCH_TOO_LONG: f64 = 3.0;
-/// Another round is made only if the last one reduced the number of words by this factor.
-const SHRINKS: f64 = 0.9;
+const MAX_EXCESS: f64 = 3.0;
+/// Another round is made only if the last one left less than this share of the words.
+const MAX_REMAINING: f64 = 0.9;
 
 impl Summarizer {
     /// Summarizes a document of any length.
@@ -163,9 +163,9 @@ impl<'a> Work<'a> {
         let words = joined.words();
         self.words_of_part = words.div_ceil(summaries.len());
         let budget = self.budget.unwrap_or(usize::MAX);
-        let shrinks = (words as f64) < SHRINKS * self.words_before as f64;
+        let shrinks = (words as f64) < MAX_REMAINING * self.words_before as f64;
         if !cancelled
-            && words as f64 > MUCH_TOO_LONG * budget as f64
+            && words as f64 > MAX_EXCESS * budget as f64
             && shrinks
             && self.round + 1 < MAX_ROUNDS
         {

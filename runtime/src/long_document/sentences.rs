@@ -6,10 +6,10 @@ use std::vec;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Number of bytes that are split at a time. A longer sentence is cut.
-const LONGEST: usize = 4 << 10;
+const MAX_STRETCH: usize = 4 << 10;
 /// So many characters in a row without a letter or digit end a sentence. Unicode's rules look ahead
 /// from each of them, which would take quadratic time.
-const LONGEST_NOISE: usize = 32;
+const MAX_NOISE: usize = 32;
 
 /// Abbreviations that seldom end a sentence, without their last period and in lower case. The
 /// language of a document is not known, so the abbreviations of all languages are used together.
@@ -149,10 +149,10 @@ fn stretch(text: &str) -> (usize, StretchEnd) {
         if ends_paragraph(character, &text[end..]) {
             return (end, StretchEnd::Paragraph);
         }
-        if noise == LONGEST_NOISE {
+        if noise == MAX_NOISE {
             return (end, StretchEnd::Noise);
         }
-        if end >= LONGEST && character.is_whitespace() || end >= 2 * LONGEST {
+        if end >= MAX_STRETCH && character.is_whitespace() || end >= 2 * MAX_STRETCH {
             return (end, StretchEnd::Length);
         }
     }
@@ -276,7 +276,7 @@ mod tests {
             let text = format!("x{}y", unit.repeat(100_000));
             let mut joined = String::new();
             for (range, _) in Sentences::new(&text, &[]) {
-                assert!(range.len() <= 2 * LONGEST, "{unit:?}");
+                assert!(range.len() <= 2 * MAX_STRETCH, "{unit:?}");
                 joined.push_str(&text[range]);
             }
             let solid = |text: &str| text.split_whitespace().collect::<String>();

@@ -103,7 +103,7 @@ fn valid_cases() -> Vec<Case> {
         ]
     };
     let (up, down) = (layer(size_out, size_in), layer(size_in, size_out));
-    let of_layers = vec![
+    let layer_attributes = vec![
         (SIZE_INNER, Attribute::Int(size_out as i64)),
         (SIZE_OUT, Attribute::Int(size_in as i64)),
         (ACTIVATION, Attribute::String("gelu")),
@@ -111,14 +111,14 @@ fn valid_cases() -> Vec<Case> {
     ];
     let feed_forward = |gated: bool| Case {
         operator: INT8.feed_forward,
-        attributes: of_layers.clone(),
+        attributes: layer_attributes.clone(),
         inputs: [&[floats(&[rows, size_in])][..], &up, &down, if gated { &up } else { &[] }]
             .concat(),
         outputs: vec![Float32],
     };
     let experts = Case {
         operator: INT8.experts,
-        attributes: of_layers.clone(),
+        attributes: layer_attributes.clone(),
         inputs: [&[floats(&[rows, size_in]), floats(&[rows, 2])][..], &up, &down, &up, &down]
             .concat(),
         outputs: vec![Float32],
@@ -129,7 +129,7 @@ fn valid_cases() -> Vec<Case> {
     let (float_up, float_down) = (float_layer(size_out, size_in), float_layer(size_in, size_out));
     let float_experts = Case {
         operator: FP32.experts,
-        attributes: of_layers[..3].to_vec(),
+        attributes: layer_attributes[..3].to_vec(),
         inputs: [&[floats(&[rows, size_in]), floats(&[rows, 2])][..], &float_up, &float_down]
             .into_iter()
             .chain([&float_up[..], &float_down])

@@ -121,10 +121,11 @@ proptest! {
     }
 }
 
-/// Records tokens, and cancels a document: its index, and the number of calls before.
+/// Records tokens, and cancels a document.
 #[derive(Default)]
 struct Recorder {
     tokens: Vec<Vec<u32>>,
+    /// Index of the document to cancel, and the number of its steps before.
     cancel: Option<(usize, usize)>,
 }
 

@@ -84,7 +84,8 @@ impl HostingFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Production")]
 pub(super) struct ProductionFlags {
-    /// Shares of the requests that the models get, in the order of the models
+    /// Shares of the requests that the models get, in the order of the models. A later deploy with
+    /// other shares shifts the requests
     #[arg(long, value_name = "W,W...", value_delimiter = ',')]
     pub(super) variant_weights: Vec<f64>,
     /// CloudWatch alarms that roll an update back when they go off

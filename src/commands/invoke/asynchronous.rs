@@ -229,12 +229,12 @@ impl Work<'_> {
     /// The summaries of a file; `None` if the file is no document.
     fn file(&self, input: &Input) -> Result<Option<Summaries>> {
         let Found::Documents(documents) = self.reader.read(input)? else { return Ok(None) };
-        let (mut found, mut under_way) = (Summaries::default(), VecDeque::new());
+        let (mut found, mut pending) = (Summaries::default(), VecDeque::new());
         let mut permits = Vec::new();
-        let mut outcome = self.send_all(&documents, &mut permits, &mut under_way, &mut found);
+        let mut outcome = self.send_all(&documents, &mut permits, &mut pending, &mut found);
         // Also waits after an error: the endpoint works on these requests.
-        while !under_way.is_empty() {
-            outcome = outcome.and(self.next_answer(&mut under_way, &mut found));
+        while !pending.is_empty() {
+            outcome = outcome.and(self.next_answer(&mut pending, &mut found));
             permits.pop();
         }
         if outcome.is_err() && self.folder.is_none() {
@@ -249,20 +249,20 @@ impl Work<'_> {
         &'a self,
         documents: &'a [Document],
         permits: &mut Vec<Permit<'a>>,
-        under_way: &mut VecDeque<PendingRequest<'a>>,
+        pending: &mut VecDeque<PendingRequest<'a>>,
         found: &mut Summaries,
     ) -> Result<()> {
         for document in documents {
-            if under_way.len() > permits.len() {
+            if pending.len() > permits.len() {
                 match self.permit() {
                     Some(permit) => permits.push(permit),
-                    None => self.next_answer(under_way, found)?,
+                    None => self.next_answer(pending, found)?,
                 }
             }
             if self.is_over() {
                 bail!(epitome_aws::Error::Interrupted);
             }
-            under_way.push_back(self.send(document).with_context(|| document.source.clone())?);
+            pending.push_back(self.send(document).with_context(|| document.source.clone())?);
         }
         Ok(())
     }
@@ -297,10 +297,10 @@ impl Work<'_> {
     /// Waits for the oldest request. The request stays on S3 until its summaries are written.
     fn next_answer(
         &self,
-        under_way: &mut VecDeque<PendingRequest<'_>>,
+        pending: &mut VecDeque<PendingRequest<'_>>,
         found: &mut Summaries,
     ) -> Result<()> {
-        let Some(oldest) = under_way.pop_front() else { return Ok(()) };
+        let Some(oldest) = pending.pop_front() else { return Ok(()) };
         let PendingRequest { document, id, call, since } = oldest;
         let answer = self.wait(&call, since).with_context(|| document.source.clone())?;
         match answer.and_then(|answer| Ok(self.invoker.read_answer(&answer)?)) {

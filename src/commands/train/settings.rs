@@ -12,7 +12,7 @@ use epitome_aws::training::{
 };
 use serde_json::Value;
 
-use crate::commands::key_values::key_value;
+use crate::commands::key_values::{TagFlags, key_value};
 use crate::failure::Usage;
 
 /// A flag for each setting.
@@ -96,15 +96,8 @@ pub(super) struct SettingFlags {
     /// An environment variable of the container; may come several times
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = key_value)]
     environment: Vec<(String, String)>,
-    /// Tags of the job
-    #[arg(
-        long = "tag",
-        visible_alias = "tags",
-        value_name = "NAME=VALUE,...",
-        value_parser = key_value,
-        value_delimiter = ','
-    )]
-    tags: Vec<(String, String)>,
+    #[command(flatten)]
+    tags: TagFlags,
     /// Distributed training on several GPUs or instances: smdistributed, torch_distributed or mpi.
     /// A settings file can set their options
     #[arg(long, value_name = "NAME")]
@@ -239,7 +232,7 @@ impl SettingFlags {
         add(&self.metric_definitions, &mut spec.metric_definitions);
         add(&self.inputs, &mut spec.inputs);
         add(&self.environment, &mut spec.environment);
-        add(&self.tags, &mut spec.tags);
+        add(&self.tags.tags, &mut spec.tags);
         for (name, text) in &self.hyperparameters {
             let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
             spec.hyperparameters.insert(name.clone(), value);

@@ -14,7 +14,7 @@ use epitome_aws::{S3, S3Uri, job_name_at};
 use self::flags::JobFlags;
 use self::run::{Failures, Run, count};
 use super::container_flags::{Container, ContainerFlags};
-use super::key_values::key_value;
+use super::key_values::TagFlags;
 use super::seconds::Seconds;
 use super::serve::{DEADLINE, DEADLINE_MARGIN};
 use crate::failure::Usage;
@@ -40,15 +40,8 @@ pub(crate) struct Arguments {
     job: JobFlags,
     #[command(flatten)]
     container: ContainerFlags,
-    /// Tags of the model and the job
-    #[arg(
-        long = "tag",
-        visible_alias = "tags",
-        value_name = "NAME=VALUE,...",
-        value_parser = key_value,
-        value_delimiter = ','
-    )]
-    tags: Vec<(String, String)>,
+    #[command(flatten)]
+    tags: TagFlags,
     /// Summarize also files that have an output
     #[arg(long)]
     overwrite: bool,
@@ -192,7 +185,7 @@ fn spec(arguments: &Arguments, container: &Container, files: &Files) -> Result<T
         retries: job.retries,
         kms_key: job.kms_key.clone(),
         volume_kms_key: job.volume_kms_key.clone(),
-        tags: arguments.tags.iter().cloned().collect(),
+        tags: arguments.tags.tags.iter().cloned().collect(),
     })
 }
 

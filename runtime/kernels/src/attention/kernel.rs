@@ -57,17 +57,17 @@ pub(super) struct Segment<'a, E> {
     pub(super) view: View<'a>,
 }
 
-/// What queries see of a segment.
+/// The positions of a segment that queries see, and the biases of their scores.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub(super) mask: KeyMask<'a>,
-    /// What each query sees. If it is empty, every query sees all positions.
+    /// The positions that each query sees. If it is empty, every query sees all positions.
     pub(super) rows: &'a [SegmentRow],
     /// Biases of the scores. Those of a query begin at its [`SegmentRow::bias`].
     pub(super) bias: Option<&'a [f32]>,
 }
 
-/// What a query sees of a segment.
+/// The positions of a segment that a query sees.
 #[derive(Clone, Debug)]
 pub(super) struct SegmentRow {
     /// Positions that the query sees, counted from the first of the segment.

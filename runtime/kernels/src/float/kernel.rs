@@ -130,7 +130,8 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     let tile = rows.div_ceil(rows.div_ceil(max_rows).max(1)).max(1);
     for start in (0..rows).step_by(tile) {
         let rows = start..(start + tile).min(rows);
-        // SAFETY: the tile lies within the rows that the caller promises.
+        // SAFETY: the tile lies within the rows that the caller promises. It has at most `LOW_ROWS`
+        // rows and `LOW_PANELS` panels, or `HIGH_ROWS` and `HIGH_PANELS`, so `MAX_SUMS` sums.
         unsafe {
             // The first tile brings the weights into the cache, where the others read them.
             if start == 0 {
@@ -215,7 +216,7 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     }
     let panels = product.biases.len();
     // The constant blocks keep tiles that are never reached from being compiled.
-    // SAFETY: the caller promises the rows, and the product has the panels.
+    // SAFETY: the caller promises the rows and that the sums fit, and the product has the panels.
     unsafe {
         match panels {
             LOW_PANELS if const { is_wide::<L>() } && rows.len() <= LOW_ROWS => {
@@ -335,8 +336,10 @@ mod tests {
         Product { x, size_in, weights, biases, activation: Activation::Relu }
     }
 
-    /// The outputs of a product.
-    fn multiplied<W>(
+    /// The outputs of a product. The last panel has only the outputs that `width` leaves it; the
+    /// others are NaN.
+    fn multiplied_to<W>(
+        width: usize,
         product: &Product<'_, W>,
         multiply: impl Fn(&Product<'_, W>, &mut Sums, Columns<'_, f32>),
     ) -> Vec<[f32; PANEL]> {
@@ -344,17 +347,25 @@ mod tests {
         let mut outputs = vec![[f32::NAN; PANEL]; rows * panels];
         let y = Disjoint::new(outputs.as_flattened_mut());
         // SAFETY: no other part of `y` is in use.
-        let columns = unsafe { Columns::new(&y, 0, panels * PANEL, panels * PANEL) };
+        let columns = unsafe { Columns::new(&y, 0, width, panels * PANEL) };
         multiply(product, &mut [[f32::NAN; PANEL]; MAX_SUMS], columns);
         outputs
+    }
+
+    /// The outputs of a product, all panels whole.
+    fn multiplied<W>(
+        product: &Product<'_, W>,
+        multiply: impl Fn(&Product<'_, W>, &mut Sums, Columns<'_, f32>),
+    ) -> Vec<[f32; PANEL]> {
+        multiplied_to(product.biases.len() * PANEL, product, multiply)
     }
 
     #[test]
     fn products_agree_with_double_precision_and_row_by_row() {
         let bias: [f32; PANEL] = std::array::from_fn(|output| output as f32 - 3.5);
         let biases = [bias; PANELS];
-        let few = (1..=9).map(|rows| (rows, 70));
-        let sizes = [(1, 1), (2, 2), (5, 3), (13, 64), (16, 65), (19, 193), (65, 7)];
+        let few = (1..=HIGH_ROWS + 1).map(|rows| (rows, 70));
+        let sizes = [(1, 1), (2, 2), (5, 3), (16, 65), (19, 193), (3 * HIGH_ROWS, 7), (65, 7)];
         for (rows, size_in) in few.chain(sizes) {
             let (x, halves, exact) = example(rows, size_in);
             let singles: Vec<[f32; PANEL]> =
@@ -373,6 +384,13 @@ mod tests {
                 let singles = &singles[..panels * size_in];
                 let in_float32 = multiplied(&product(&x, size_in, singles, biases), multiply_f32);
                 assert_eq!(in_float32, all, "halves are exact in float32");
+                let width = panels * PANEL - 5;
+                let cut = multiplied_to(width, &product(&x, size_in, halves, biases), multiply_f16);
+                for (cut, whole) in cut.chunks(panels).zip(all.chunks(panels)) {
+                    let (cut, padding) = cut.as_flattened().split_at(width);
+                    assert_eq!(cut, &whole.as_flattened()[..width]);
+                    assert!(padding.iter().all(|output| output.is_nan()));
+                }
                 for (row, together) in all.chunks_exact(panels).enumerate() {
                     let x = &x[row * size_in..][..size_in];
                     let alone = multiplied(&product(x, size_in, halves, biases), multiply_f16);

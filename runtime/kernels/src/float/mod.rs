@@ -18,7 +18,8 @@ use crate::linear::{Layer, TableFormat, WeightFormat};
 use crate::panels::{PANEL, panels};
 use crate::parallel::{Columns, Disjoint, ThreadPool};
 
-/// Rows of a pass, at most. Each pass reads the weights from memory again.
+/// Rows of a pass, at most, before they are rounded up to whole tiles. Each pass reads the weights
+/// from memory again.
 const MC: usize = 512;
 
 /// Shape of the packed tensor of a `[size_out, size_in]` matrix.

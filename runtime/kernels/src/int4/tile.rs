@@ -25,7 +25,7 @@ pub(super) struct Tile<'a> {
     pub(super) rows: usize,
     /// Packed weights: `[panels, blocks]`.
     pub(super) weights: &'a [[u8; BLOCK_BYTES]],
-    /// Number of panels: that of a tile of this many rows, or 1.
+    /// Number of panels: [`panels_per_tile`](super::panels_per_tile), or 1.
     pub(super) panels: usize,
 }
 

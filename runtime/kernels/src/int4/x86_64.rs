@@ -67,7 +67,7 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
                 F::fetch(block.wrapping_add(PREFETCH_DISTANCE + half * 64));
                 F::fetch(block.wrapping_add(PREFETCH_DISTANCE + 128 + half * 64));
                 for two_pairs in 0..2 {
-                    // The sum of eight products of at most 255 * 15 fits 16 bits.
+                    // The sum of eight products fits 16 signed bits: `8 * 255 * 15 < 2^15`.
                     let mut narrow = [_mm256_setzero_si256(); MR];
                     for pair in [2 * two_pairs, 2 * two_pairs + 1] {
                         let bytes = block.add(INTEGERS + pair * PAIR + half * PAIR / 2);

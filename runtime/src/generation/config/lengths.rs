@@ -63,9 +63,9 @@ impl Lengths {
         let min_length = usize::try_from(min_length).unwrap_or(0);
         // transformers warns. Here it is an error if the caller gives the minimum; a minimum of the
         // model's defaults yields to max_length.
-        let asked = [("min_new_tokens", params.min_new_tokens), ("min_length", params.min_length)];
-        let mut asked = asked.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        if let Some((name, value)) = asked.next()
+        let given = [("min_new_tokens", params.min_new_tokens), ("min_length", params.min_length)];
+        let mut given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        if let Some((name, value)) = given.next()
             && min_length > max_length
         {
             return Err(ParameterError::Contradiction {

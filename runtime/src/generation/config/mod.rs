@@ -326,7 +326,7 @@ mod tests {
 
     /// Each of these works in transformers, both in a model's defaults and in a request.
     #[test]
-    fn what_the_search_does_not_use_is_not_judged() {
+    fn unused_parameters_are_not_checked() {
         for unused in [
             json!({"temperature": 0.0, "do_sample": false}),
             json!({"temperature": -1.5, "num_beams": 3}),

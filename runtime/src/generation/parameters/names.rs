@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::scope::Scope;
-use crate::generation::error::SHOWN;
+use crate::generation::error::MAX_SHOWN;
 
 /// Parameters that only change how transformers computes. They are accepted with any value.
 pub(super) const HARMLESS: &[&str] = &[
@@ -71,13 +71,13 @@ pub(super) fn is_off(name: &str, value: &Value) -> bool {
 /// The known name that is most similar to `name`, if one is similar enough.
 pub(super) fn nearest(name: &str, names: &[&'static str]) -> Option<&'static str> {
     /// Minimum similarity. A less similar suggestion confuses more than it helps.
-    const ALIKE: f64 = 0.8;
+    const MIN_SIMILARITY: f64 = 0.8;
     let name = name.to_ascii_lowercase().replace('-', "_");
-    let name: String = name.chars().take(SHOWN).collect();
+    let name: String = name.chars().take(MAX_SHOWN).collect();
     names
         .iter()
         .map(|known| (strsim::jaro_winkler(&name, known), *known))
-        .filter(|(alike, _)| *alike >= ALIKE)
+        .filter(|(alike, _)| *alike >= MIN_SIMILARITY)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, known)| known)
 }

@@ -4,8 +4,8 @@ use super::processor::{Context, Effect, LogitsProcessor, Made, Settings, made};
 
 /// Creates the processor if `remove_invalid_values` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
-    let asked = settings.parameters.remove_invalid_values == Some(true);
-    made(asked.then_some(InfNanRemoveLogitsProcessor))
+    let is_set = settings.parameters.remove_invalid_values == Some(true);
+    made(is_set.then_some(InfNanRemoveLogitsProcessor))
 }
 
 /// Replaces NaN by 0, and the infinities by the greatest and the smallest finite number.

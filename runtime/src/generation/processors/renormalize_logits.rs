@@ -5,8 +5,8 @@ use crate::generation::scoring::normalizer::{materialize, normalize};
 
 /// Creates the processor if `renormalize_logits` is set.
 pub(super) fn make(settings: &Settings<'_>) -> Made {
-    let asked = settings.parameters.renormalize_logits == Some(true);
-    made(asked.then(LogitNormalization::default))
+    let is_set = settings.parameters.renormalize_logits == Some(true);
+    made(is_set.then(LogitNormalization::default))
 }
 
 /// Normalizes the scores to log-probabilities after all other processors.

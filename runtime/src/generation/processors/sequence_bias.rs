@@ -52,15 +52,15 @@ impl LogitsProcessor for SequenceBiasLogitsProcessor {
     }
 
     fn process(&mut self, context: &Context<'_>, scores: &mut [f32]) {
-        for of_token in self.biases.chunk_by(|(one, _), (other, _)| one.last() == other.last()) {
-            let applies = of_token.iter().filter_map(|(ids, bias)| {
+        for same_token in self.biases.chunk_by(|(one, _), (other, _)| one.last() == other.last()) {
+            let applies = same_token.iter().filter_map(|(ids, bias)| {
                 let (_, before) = ids.split_last()?;
                 context.tokens.ends_with(before).then_some(*bias)
             });
             // Sum the biases of a token before adding them to its score, for the rounding of
             // transformers.
             if let Some(sum) = applies.reduce(|sum, bias| sum + bias)
-                && let Some(token) = of_token[0].0.last()
+                && let Some(token) = same_token[0].0.last()
             {
                 scores[*token as usize] += sum;
             }

@@ -4,8 +4,7 @@
 ///
 /// A line describes a processor: the documentation of its parameter, the searches that use it, its
 /// name, its type, and its allowed values. The processor is in the file of that name. The order is
-/// that of `GenerationMixin._get_logits_processor`
-/// (transformers 5.24.0).
+/// that of `GenerationMixin._get_logits_processor` (transformers 5.24.0).
 macro_rules! with_processors {
     ($then:ident! { $($before:tt)* }) => { $then! { $($before)*
         /// Biases on token sequences, as `[[[ids], bias], …]`.

@@ -16,7 +16,7 @@ pub(super) struct TopHLogitsWarper {
     top_h: f32,
     distribution: Distribution,
     /// Softmax over the candidates only.
-    considered: Distribution,
+    candidates: Distribution,
     scores: Vec<f32>,
 }
 
@@ -25,7 +25,7 @@ impl TopHLogitsWarper {
         Self {
             top_h: top_h as f32,
             distribution: Distribution::default(),
-            considered: Distribution::default(),
+            candidates: Distribution::default(),
             scores: Vec::new(),
         }
     }
@@ -47,11 +47,11 @@ impl LogitsProcessor for TopHLogitsWarper {
 
         self.scores.clear();
         self.scores.extend(entries[..split].iter().map(|entry| entry.score));
-        self.considered.read(&self.scores);
-        let limit = self.considered.entropy() * self.top_h;
+        self.candidates.read(&self.scores);
+        let limit = self.candidates.entropy() * self.top_h;
         let mut sum = CumulativeSum::new();
         let kept = self
-            .considered
+            .candidates
             .entries
             .iter()
             .take_while(|entry| {

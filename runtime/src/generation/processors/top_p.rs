@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_stays_reaches_the_probability(
+        fn tokens_kept_reach_top_p(
             before in prop::collection::vec(-9.0_f32..9.0, 5..400),
             top_p in 0.0_f64..0.99,
             min in 1_usize..4,

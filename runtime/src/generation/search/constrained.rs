@@ -114,8 +114,9 @@ impl ConstrainedBeamSearch {
 /// Orders continuations: first the best of each bank, from the highest bank down, then the second
 /// best of each bank, and so on.
 ///
-/// A bank adds 100 to the log-probability. If scores lie further apart, the banks mingle, and each
-/// run of one bank is counted anew, as in transformers.
+/// Continuations are sorted by their log-probability plus 100 times their bank. If the
+/// log-probabilities lie further apart, the banks mingle, and each run of one bank is counted anew,
+/// as in transformers.
 fn take_in_turn(all: &mut Vec<Banked>) {
     let weight = |one: &Banked| (one.bank * 100) as f32 + one.choice.score + 0.0;
     all.sort_by(|left, right| weight(right).total_cmp(&weight(left)));

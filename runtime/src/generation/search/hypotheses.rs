@@ -132,30 +132,27 @@ impl Finalizer {
 
     /// The best hypotheses of all groups, best first; of equal ones the later one.
     ///
-    /// The end token is appended to each hypothesis that is not longer than the longest one and not
-    /// at `max_length`. This includes those that time or a stop string cut: their end token was
-    /// neither generated nor scored.
+    /// The end token is appended to each hypothesis that is shorter than `max_length`. That is also
+    /// true of those that time or a stop string cut: their end token was neither generated nor
+    /// scored.
     pub(super) fn select<'a>(
         &self,
         groups: impl Iterator<Item = &'a mut BeamHypotheses>,
     ) -> Vec<Hypothesis> {
         let mut all: Vec<Ended> = groups.flat_map(|group| group.list.drain(..)).collect();
         all.sort_by(|left, right| left.score.total_cmp(&right.score));
-        let best: Vec<Ended> = all.into_iter().rev().take(self.num_return_sequences).collect();
-        let longest = best.iter().map(|one| one.tokens.len()).max().unwrap_or(0);
-        let max_length = (longest + 1).min(self.max_length);
-        best.into_iter()
-            .map(|mut one| {
-                if one.tokens.len() < max_length {
-                    one.tokens.extend(self.end);
-                }
-                Hypothesis {
-                    token_ids: one.tokens,
-                    score: Some(one.score as f32),
-                    token_scores: self.with_token_scores.then_some(one.token_scores),
-                }
-            })
-            .collect()
+        let best = all.into_iter().rev().take(self.num_return_sequences);
+        best.map(|mut one| {
+            if one.tokens.len() < self.max_length {
+                one.tokens.extend(self.end);
+            }
+            Hypothesis {
+                token_ids: one.tokens,
+                score: Some(one.score as f32),
+                token_scores: self.with_token_scores.then_some(one.token_scores),
+            }
+        })
+        .collect()
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn separate(text: &mut Text, language: Language) {
     text.trim();
 }
 
-/// Replaces each run of dots by `DOTDOT...MULTI`, so that the next steps take it for a word.
+/// Replaces each run of several dots by as many `DOT` and one `MULTI`, so that the next steps take
+/// it for a word.
 fn hide_dots(text: &mut Text) {
     text.rewrite(|all, at| {
         let dots = all[at..].iter().take_while(|c| **c == '.').count();
