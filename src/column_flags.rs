@@ -9,12 +9,12 @@ use epitome_evaluation::data::{Columns, Dataset};
 /// Which columns to read.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ColumnFlags {
-    /// Column of the texts; those of well-known data sets are found (text, article, document,
-    /// dialogue and more)
+    /// Column of the texts; without it, a usual name is looked for: text, article, document,
+    /// dialogue and more
     #[arg(long, value_name = "NAME")]
     text_column: Option<String>,
-    /// Column of the reference summaries; those of well-known data sets are found (summary,
-    /// highlights, abstract and more)
+    /// Column of the reference summaries; without it, a usual name is looked for: summary,
+    /// highlights, abstract and more
     #[arg(long, value_name = "NAME")]
     summary_column: Option<String>,
 }

@@ -15,7 +15,7 @@ pub(crate) struct GenerationFlags {
     /// Beams of the search; 1 is greedy search
     #[arg(long, alias = "beams", value_name = "N")]
     num_beams: Option<u64>,
-    /// Above 0 favours long summaries, below 0 short ones; a list (0.6,1.0,1.5) compares them
+    /// Above 0 favours long summaries, below 0 short; `summarize` and `invoke` take a list: 0.6,1.5
     #[arg(long, value_name = "X[,X...]", value_delimiter = ',', allow_hyphen_values = true)]
     length_penalty: Vec<f64>,
     /// Longest summary in tokens, including the start and end tokens
@@ -27,7 +27,7 @@ pub(crate) struct GenerationFlags {
     /// Largest number of tokens to generate
     #[arg(long, value_name = "N")]
     max_new_tokens: Option<u64>,
-    /// Number of tokens to generate before the end token, at least
+    /// Smallest number of tokens to generate before the end token
     #[arg(long, value_name = "N")]
     min_new_tokens: Option<u64>,
     /// Length of token sequences that may not repeat; 0 allows all
@@ -53,7 +53,7 @@ enum EarlyStopping {
     True,
     /// When no running beam looks able to beat the worst complete summary
     False,
-    /// When no running beam can beat it at any length
+    /// When no running beam can beat the worst complete summary at any length
     Never,
 }
 

@@ -46,7 +46,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use configuration::Configuration;
 use epitome_runtime::scratch;
 
-/// Summarize documents with models of the Hugging Face hub, or of your own training jobs, as ONNX
+/// Summarize documents with ONNX models from the Hugging Face hub or your own training jobs
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {

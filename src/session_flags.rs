@@ -8,7 +8,7 @@ use epitome_runtime::SessionOptions;
 /// Options of a session.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SessionFlags {
-    /// Threads to work with
+    /// Number of threads
     #[arg(
         long,
         alias = "num-threads",

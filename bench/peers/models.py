@@ -9,7 +9,7 @@ token id: the engines get ids, and CTranslate2 needs their words.
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -154,10 +154,11 @@ class Shape:
                 max_position_embeddings=1024,
             )
         if self.model_type in ("t5", "longt5", "switch_transformers"):
+            attention = "transient-global" if self.global_block else "local"
             long = dict(
                 local_radius=self.reach,
-                global_block_size=self.global_block,
-                encoder_attention_type="transient-global",
+                global_block_size=self.global_block or 16,
+                encoder_attention_type=attention,
             )
             experts = dict(
                 num_experts=self.experts,
@@ -282,7 +283,7 @@ SHAPES = {
         start=2,
         reach=256,
     ),
-    "long-t5-tglobal-base": Shape(
+    "long-t5-local-base": Shape(
         "longt5",
         32128,
         12,
@@ -295,9 +296,9 @@ SHAPES = {
         eos=1,
         start=0,
         reach=127,
-        global_block=16,
     ),
 }
+SHAPES["long-t5-tglobal-base"] = replace(SHAPES["long-t5-local-base"], global_block=16)
 
 
 def checkpoint(name, folder):

@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
-    /// The variant, where the endpoint has several
+    /// Name of the variant, if the endpoint has several
     #[arg(long, value_name = "NAME", default_value = VARIANT)]
     variant: String,
     /// Fewest instances; 0 is for asynchronous endpoints, with --backlog
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// Asynchronous endpoint: target number of waiting requests per instance
     #[arg(long, value_name = "N", conflicts_with_all = ["target", "provisioned"])]
     backlog: Option<f64>,
-    /// Serverless endpoint: scale the provisioned concurrency to this share of use
+    /// Serverless endpoint: target share of the provisioned concurrency that is in use
     #[arg(long, value_name = "SHARE", conflicts_with = "target")]
     provisioned: Option<f64>,
     /// Shortest time in seconds between two removals of instances
@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
         conflicts_with_all = ["min", "max", "target", "backlog", "provisioned", "dry_run"]
     )]
     off: bool,
-    /// Print the calls, and make none
+    /// Print the AWS calls without making them
     #[arg(long)]
     dry_run: bool,
 }

@@ -29,13 +29,12 @@ use crate::model_choice::{self, ModelFlag};
 use crate::progress::SummaryBar;
 use crate::session_flags::SessionFlags;
 
-/// Measure how latency and quality of a model depend on beams and length_penalty, and whether it
-/// got slower or worse
+/// Measure latency and quality by beams and length_penalty; tell if a model got slower or worse
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
-    /// CSV file with a column of texts, and one of summaries where quality is to be measured
+    /// CSV file with a column of texts, and a column of reference summaries to measure quality with
     #[arg(long, value_name = "FILE", required_unless_present = "history")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -50,22 +49,22 @@ pub(crate) struct Arguments {
     /// Measure at most this many documents
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
-    /// Summaries of each document at each setting
+    /// Number of times that each document is summarized at each setting
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "against_model")]
     repeats: NonZeroUsize,
     #[command(flatten)]
     session: SessionFlags,
-    /// Beams to try; 1 is greedy search [default: 1,2,4,8, or what --against had]
+    /// Beams to try; 1 is greedy search [default: 1,2,4,8, or as in --against]
     #[arg(long, value_name = "N[,N...]", value_delimiter = ',')]
     num_beams: Vec<usize>,
-    /// Length penalties to try [default: from -1 to 2.5, or what --against had]
+    /// Length penalties to try [default: from -1 to 2.5, or as in --against]
     #[arg(long, value_name = "X[,X...]", value_delimiter = ',', allow_hyphen_values = true)]
     length_penalty: Vec<f64>,
-    /// Stopping rules to try: true, false, never [default: all, or what --against had]
+    /// Stopping rules to try: true, false, never [default: all, or as in --against]
     #[arg(long, value_name = "RULE[,RULE...]", value_delimiter = ',')]
     early_stopping: Vec<Stopping>,
-    /// Folder of results over time: adds these, and draws all on one page, history.html; without
-    /// --data it only draws
+    /// Folder of results over time: adds the results of this run, and draws all in history.html;
+    /// without --data, only draws
     #[arg(long, value_name = "DIR")]
     history: Option<PathBuf>,
     #[command(flatten)]
@@ -76,15 +75,15 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[command(next_help_heading = "Regression: exit code 3 when slower or worse, 4 when too noisy")]
 struct AgainstFlags {
-    /// Old model to compare with: both run in turn, at the old model's default setting unless
-    /// settings are named
+    /// Old model to compare with: both models run in turn, at the old model's default setting
+    /// unless flags name settings
     #[arg(long, value_name = "MODEL")]
     against_model: Option<PathBuf>,
     /// results.json of an earlier run to compare with, at the same settings
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Growth of times and memory and loss of ROUGE-L that is tolerated, in percent [default: 3,
-    /// or 15 where only --against is given, since machines drift from hour to hour]
+    /// Tolerated growth of times and memory, and loss of ROUGE-L, in percent [default: 3, or 15
+    /// with --against alone, since machines drift from hour to hour]
     #[arg(long, value_name = "PERCENT")]
     tolerance: Option<f64>,
 }

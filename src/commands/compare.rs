@@ -23,16 +23,16 @@ use crate::session_flags::SessionFlags;
 /// Compare two bundles on the same documents: quality, agreement, logits, size and latency
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Name or folder of the first model, A, which the other is compared with
+    /// Name or folder of the first model, A, the reference
     a: PathBuf,
     /// Name or folder of the second model, B
     b: PathBuf,
-    /// CSV file with a column of texts, and one of summaries where quality is to be measured
+    /// CSV file with a column of texts, and a column of reference summaries to measure quality with
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     #[command(flatten)]
     columns: ColumnFlags,
-    /// Let each model search with its own generation defaults; without this both have those of A
+    /// Let each model search with its own generation defaults; without it, both use A's defaults
     #[arg(long)]
     own_defaults: bool,
     /// Compare at most this many documents

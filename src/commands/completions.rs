@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-/// Print completions for a shell, to be stored where the shell looks for them
+/// Print a script that completes commands and flags in a shell
 ///
 /// For bash: epitome completions bash > ~/.local/share/bash-completion/completions/epitome
 #[derive(Args)]

@@ -14,8 +14,8 @@ use crate::{aws, model_choice, s3_upload};
 #[derive(Args)]
 #[command(next_help_heading = "Container")]
 pub(super) struct ContainerFlags {
-    /// Send the bundle to S3 first, into a subfolder of this folder that is named after the
-    /// bundle's content
+    /// Upload the bundle to this S3 folder first, in a subfolder that is named after the bundle's
+    /// content
     #[arg(long, value_name = "s3://...")]
     upload: Option<S3Uri>,
     /// URI of the image in ECR [default: the one that `epitome image --push` makes, in the role's

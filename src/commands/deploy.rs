@@ -21,17 +21,17 @@ use crate::output;
 use crate::state_lines::StateLines;
 use crate::{aws, interrupt};
 
-/// Put a bundle behind a SageMaker endpoint, or move an endpoint over to it
+/// Deploy a bundle to a SageMaker endpoint, or update an endpoint to it
 ///
-/// The command can be repeated: it changes nothing where all is done, continues where it failed, or
-/// updates an endpoint, which keeps answering meanwhile.
+/// Repeat the command to continue after a failure, or to update an endpoint, which keeps answering
+/// meanwhile. It changes nothing where all is done.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Name of the endpoint
     #[arg(long, value_name = "NAME")]
     endpoint: String,
     /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store. Several
-    /// models share the requests, under the names A, B and so on, or as NAME=MODEL
+    /// models share the requests; their names are A, B and so on, or given as NAME=MODEL
     #[arg(short, long = "model", value_name = "[NAME=]MODEL", required = true)]
     models: Vec<String>,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     production: ProductionFlags,
     #[command(flatten)]
     tags: TagFlags,
-    /// Any text. Another text deploys again, even where nothing else has changed
+    /// Any text; another text deploys again, even if nothing else has changed
     #[arg(long, value_name = "TEXT")]
     revision: Option<String>,
     /// Print the AWS calls without making them

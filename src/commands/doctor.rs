@@ -15,7 +15,7 @@ use epitome_runtime::library::{self, OnnxRuntime};
 use crate::configuration::{self, Configuration};
 use crate::model_choice::default_name;
 
-/// Show what epitome finds on this machine, to paste into a report of a problem
+/// Show what epitome finds on this machine, to paste into a bug report
 ///
 /// No token and no password is shown.
 #[derive(Args)]

@@ -22,7 +22,7 @@ use crate::locations::Location;
 /// Write a fine-tuned checkpoint as an ONNX bundle
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A model.tar.gz as SageMaker leaves it, or a checkpoint folder, either of them here or at
+    /// A model.tar.gz as SageMaker leaves it or a checkpoint folder, on this machine or at
     /// s3://BUCKET/KEY; or hf://OWNER/NAME[@REVISION], a model of the Hugging Face hub
     #[cfg_attr(
         feature = "aws",
@@ -36,20 +36,19 @@ pub(crate) struct Arguments {
     /// Folder to write, or s3://BUCKET/FOLDER/ for a model.tar.gz there; replaces an earlier export
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Base model of the source's adapter, where it is not in the source: a folder, an archive,
+    /// Base model of an adapter, if the source does not contain it: a folder, an archive,
     /// s3://BUCKET/KEY, or a name of the Hugging Face hub
     #[arg(long, value_name = "BASE")]
     base: Option<PathBuf>,
     /// Format of the output
     #[arg(long, value_enum, default_value_t = Layout::Bundle)]
     layout: Layout,
-    /// Precision of the weights: fp16 takes half the room of fp32 and loses next to nothing; int8
+    /// Precision of the weights: fp16 takes half the space of fp32 and loses next to nothing; int8
     /// takes a quarter and int4 less, and both are faster (docs/precisions.md)
     #[arg(long, value_name = "PRECISION", default_value_t, value_parser = precisions())]
     precision: Precision,
-    /// With int4: documents like those that the model will read. The weights are rounded by what
-    /// the model computes on them. They need no summaries, and are read as `epitome summarize`
-    /// reads them
+    /// Documents like those that the model will read, to round int4 weights with (GPTQ). They need
+    /// no summaries, and are read as `epitome summarize` reads them
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
     /// Calibrate with the first N of these documents
@@ -60,11 +59,11 @@ pub(crate) struct Arguments {
         requires = "calibrate"
     )]
     calibrate_limit: NonZeroUsize,
-    /// Column of the texts, where the documents to calibrate with are a table
+    /// Column of the texts, if --calibrate names a table
     #[arg(long, value_name = "NAME", requires = "calibrate")]
     calibrate_text_column: Option<String>,
-    /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token. A
-    /// summary's own parameter overrides it [default: first]
+    /// Source tokens with global attention, for LED: first, none, or a 1 or 0 for each token. The
+    /// parameter of a request overrides it [default: first]
     #[arg(long, value_name = "MASK")]
     global_attention_mask: Option<GlobalAttentionMask>,
     /// Skip the check that loads the written bundle and proves it sound
@@ -73,7 +72,7 @@ pub(crate) struct Arguments {
     /// CSV file with columns `text` and `summary` to measure what the precision loses against fp32
     #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
     verify_data: Option<PathBuf>,
-    /// Number of its documents to measure at most
+    /// Measure at most this many documents of --verify-data
     #[arg(long, value_name = "N", requires = "verify_data")]
     verify_limit: Option<NonZeroUsize>,
 }

@@ -28,18 +28,18 @@ enum Action {
     /// Remove models; the checkpoints stay in the cache of the hub
     #[command(visible_alias = "rm")]
     Remove {
-        /// Names as in the list
+        /// Names of models, as `epitome models` lists them
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
     /// Choose the default model
     Default {
-        /// Name as in the list
+        /// Name of a model, as `epitome models` lists it
         name: String,
     },
     /// Export models again from the cache of the hub, for example after an update of epitome
     Update {
-        /// Names as in the list; without any, the models that this epitome cannot read
+        /// Names of models; without any, all models that this version of epitome cannot read
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },

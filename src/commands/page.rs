@@ -43,8 +43,10 @@ pub(crate) struct Arguments {
     #[cfg(feature = "aws")]
     #[command(flatten)]
     aws: AwsFlags,
-    /// Port to listen on, 0 for any free one; without it, the same each time where it is free
-    #[arg(long)]
+    #[arg(
+        long,
+        help = format!("Port to listen on, 0 for any free one [default: {PORT}, or 0 if taken]")
+    )]
     port: Option<u16>,
     /// Only print the address
     #[arg(long)]

@@ -15,21 +15,21 @@ use epitome_export::dataset::{PrepareOptions, Prepared, prepare};
 use crate::failure::Usage;
 use crate::progress::{StageBar, with_bar};
 
-/// Make the training files of run_summarization.py from documents with summaries
+/// Make training files for run_summarization.py from documents with summaries
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A folder of the XSum distribution, a .csv with a header, or a .jsonl
     source: PathBuf,
-    /// Folder to write the two files to
+    /// Folder to write train.csv and validation.csv to
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     #[cfg(feature = "aws")]
     #[command(flatten)]
     upload: upload::UploadFlags,
-    /// Column, or field, of the documents
+    /// Column or JSON field of the documents
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_column: String,
-    /// Column, or field, of their summaries
+    /// Column or JSON field of the summaries
     #[arg(long, value_name = "NAME", default_value = "summary")]
     summary_column: String,
     /// Share of the rows that validation.csv gets
@@ -45,17 +45,16 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[command(next_help_heading = "Lengths")]
 struct LengthFlags {
-    /// Measure the lengths of rows in tokens of this: a bundle, a checkpoint folder or a
-    /// tokenizer.json
+    /// Measure the lengths of rows in tokens of this bundle, checkpoint folder or tokenizer.json
     #[arg(long, value_name = "PATH")]
     tokenizer: Option<PathBuf>,
-    /// Tokens of a document that training will read
+    /// Largest number of tokens that training will read of a document
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_source_length: usize,
-    /// Tokens of a summary that training will read
+    /// Largest number of tokens that training will read of a summary
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_target_length: usize,
-    /// Rows to measure, spread over all of them; 0 for every row
+    /// Number of rows to measure, spread over the data; 0 for all rows
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     measure: u64,
 }

@@ -25,8 +25,8 @@ use crate::progress::with_bar;
 /// heeded.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// OWNER/NAME of the model, as facebook/bart-large-cnn, and @REVISION for a branch, tag or
-    /// commit of it
+    /// OWNER/NAME of the model, such as facebook/bart-large-cnn; @REVISION is a branch, tag or
+    /// commit
     #[arg(value_name = "ID[@REVISION]")]
     id: String,
     /// Precision of the weights: int8 is a quarter of the size of fp32, is faster, and loses hardly

@@ -45,9 +45,9 @@ const API_KEY: &str = "EPITOME_API_KEY";
 /// Every flag is also an environment variable; an empty one counts as not set.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Name of a model in the store, or folder of a bundle, or of a checkpoint, which is exported
-    /// to a temporary folder first; with --multi-model, the folder in which the models lie. Without
-    /// it: /opt/ml/model in a container, and else the model of the store
+    /// Name of a model in the store, or a folder or archive; a checkpoint is exported to a
+    /// temporary folder first. With --multi-model, the folder of the models. Without it:
+    /// /opt/ml/model in a container, else the model that is chosen in the store
     #[arg(short, long, value_name = "MODEL", env = "EPITOME_MODEL")]
     model: Option<PathBuf>,
     /// Address to listen on
@@ -56,11 +56,11 @@ pub(crate) struct Arguments {
     /// Port to listen on, 0 for any free one
     #[arg(long, env = "SAGEMAKER_BIND_TO_PORT", default_value_t = 8080)]
     port: u16,
-    /// Run the server in a child process, and start it again where the system kills it
+    /// Run the server in a child process, and start it again if the system kills it
     #[arg(long, env = "EPITOME_SUPERVISE", value_parser = BoolishValueParser::new())]
     supervise: bool,
-    /// When to compare the digests of a bundle's files with its manifest; a wrong one makes /ping
-    /// answer 503
+    /// When to compare the digests of a bundle's files with its manifest; a wrong digest makes
+    /// /ping answer 503
     #[arg(long, value_name = "WHEN", env = "EPITOME_CHECK", default_value = "background")]
     check: CheckWhen,
     #[command(flatten)]
@@ -76,10 +76,10 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "Who may ask")]
+#[command(next_help_heading = "Access")]
 struct AccessFlags {
     /// File with a key that requests must carry as Authorization: Bearer KEY; the variable
-    /// EPITOME_API_KEY may have the key itself
+    /// EPITOME_API_KEY may hold the key itself
     #[arg(long, value_name = "FILE", env = "EPITOME_API_KEY_FILE")]
     api_key: Option<PathBuf>,
     /// Origin of other web pages that may send requests, such as https://app.example; * for all
@@ -101,10 +101,10 @@ struct ContractFlags {
     /// `generated_text`
     #[arg(long, env = "HF_TASK", default_value = "text2text-generation")]
     task: String,
-    /// Whether the answer to one text is a list of one object, or the object
+    /// Whether the answer to one text is a list of one object, or the object alone
     #[arg(long, value_name = "SHAPE", env = "EPITOME_ANSWER", default_value = "list")]
     answer: Answer,
-    /// Format of answers to requests that accept anything; */* is the format of the request
+    /// Format of answers to requests that accept any format; */* means the format of the request
     #[arg(
         long,
         value_name = "TYPE",
@@ -115,7 +115,7 @@ struct ContractFlags {
     /// Largest body of a request; without it 25, and 100 in a batch transform job
     #[arg(long, value_name = "MB", env = "SAGEMAKER_MAX_PAYLOAD_IN_MB")]
     max_payload: Option<usize>,
-    /// Memory that all requests may take together; without it, room for a few of the largest
+    /// Memory of all requests together; without it, 1/256 of the total, at least one largest body
     #[arg(long, value_name = "MB", env = "EPITOME_MAX_IN_FLIGHT")]
     max_in_flight: Option<usize>,
 }
@@ -123,14 +123,14 @@ struct ContractFlags {
 #[derive(Args)]
 #[command(next_help_heading = "Work")]
 struct SchedulingFlags {
-    /// Copies of the model that work side by side; without it and --threads, as many as suit the
-    /// model's size, and one of each of many models
+    /// Copies of the model that work side by side; without it, 1 with --threads or --multi-model,
+    /// else as many as suit the model's size
     #[arg(long, value_name = "N", env = "SAGEMAKER_MODEL_SERVER_WORKERS")]
     workers: Option<NonZeroUsize>,
     /// Threads of each copy; without it, the copies share all that this process may use
     #[arg(long, value_name = "N", env = "EPITOME_THREADS")]
     threads: Option<NonZeroUsize>,
-    /// Let threads that wait for each other spin, which keeps their processors busy
+    /// Let waiting threads spin, which keeps their processors busy
     #[arg(long, env = "EPITOME_SPIN", value_parser = BoolishValueParser::new())]
     spin: bool,
     /// Requests that may wait; more are refused with 429
@@ -145,8 +145,8 @@ struct SchedulingFlags {
     /// Without it 65536, and 4194304 in a batch transform job
     #[arg(long, value_name = "N", env = "EPITOME_QUEUE_ROWS")]
     queue_rows: Option<NonZeroUsize>,
-    /// Most rows (documents times beams) that are decoded together; their caches take no more
-    /// memory than those of sixteen rows of the greatest length
+    /// Most rows (documents times beams) that are decoded together; their caches take at most the
+    /// memory of sixteen rows of the greatest length
     #[arg(
         long,
         value_name = "N",
@@ -171,10 +171,10 @@ struct SchedulingFlags {
 #[derive(Args)]
 #[command(next_help_heading = "SageMaker")]
 struct SageMakerFlags {
-    /// Work for a batch transform job
+    /// Serve a batch transform job
     #[arg(long, env = "SAGEMAKER_BATCH", value_parser = BoolishValueParser::new())]
     batch_transform: bool,
-    /// Requests that a batch transform job should have under way at a time
+    /// Requests that a batch transform job should send at a time
     #[arg(
         long,
         value_name = "N",
@@ -197,7 +197,7 @@ struct SageMakerFlags {
     /// Serve many models, loaded and unloaded through /models
     #[arg(long, env = "SAGEMAKER_MULTI_MODEL", value_parser = BoolishValueParser::new())]
     multi_model: bool,
-    /// Memory that many models may fill; without it, three quarters of what this process may use
+    /// Memory of --multi-model's models; without it, three quarters of what this process may use
     #[arg(long, value_name = "MB", env = "EPITOME_MODEL_MEMORY")]
     model_memory: Option<u64>,
 }
@@ -241,9 +241,9 @@ enum Answer {
 /// The handling of a bad record.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum BatchErrors {
-    /// Answer with its error
+    /// Answer the record with its error
     Answer,
-    /// Fail its request
+    /// Fail the record's request
     Fail,
 }
 

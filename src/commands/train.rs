@@ -23,7 +23,7 @@ use settings::SettingFlags;
 
 /// Start a SageMaker training job in HuggingFace's container, and follow it to its end
 ///
-/// The settings are those of the SageMaker SDK's HuggingFace estimator, under its names. They come
+/// The settings have the names that the SageMaker SDK's HuggingFace estimator gives them. They come
 /// from a TOML file, from flags, or from both; a flag overrides the file. Ctrl-C stops the output,
 /// not the job.
 #[derive(Args)]

@@ -6,7 +6,7 @@ use epitome_aws::deployment::{AsyncOutput, DataCapture, Hosting, Rollout};
 use crate::commands::seconds::Seconds;
 
 #[derive(Args)]
-#[command(next_help_heading = "What it runs on")]
+#[command(next_help_heading = "Hosting")]
 pub(super) struct HostingFlags {
     /// Type of the instances
     #[arg(
@@ -28,7 +28,7 @@ pub(super) struct HostingFlags {
     /// Requests that a serverless endpoint works on at a time
     #[arg(long, value_name = "N", default_value_t = 5, requires = "serverless")]
     concurrency: u32,
-    /// Provisioned concurrency of a serverless endpoint: requests at a time that wait for no start
+    /// Provisioned concurrency of a serverless endpoint: requests at a time without a cold start
     #[arg(long, value_name = "N", requires = "serverless")]
     provisioned_concurrency: Option<u32>,
     /// Make an asynchronous endpoint, which takes requests from S3 and puts answers below this
@@ -106,8 +106,8 @@ pub(super) struct ProductionFlags {
     /// KMS key that encrypts the instances' disks and the captured requests
     #[arg(long, value_name = "KEY")]
     pub(super) kms_key: Option<String>,
-    /// Register the model as a version in this group of the model registry; the group is made if
-    /// need be
+    /// Register the model as a version in this group of the model registry, which is made if
+    /// missing
     #[arg(long, value_name = "NAME")]
     pub(super) model_package_group: Option<String>,
     /// Size of each instance's disk

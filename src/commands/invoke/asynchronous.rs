@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Args)]
 #[command(next_help_heading = "Asynchronous endpoints")]
 pub(super) struct AsyncFlags {
-    /// The endpoint is asynchronous: requests and answers go over S3
+    /// The endpoint is asynchronous: requests and answers pass through S3
     #[arg(long = "async", conflicts_with = "stream")]
     pub(super) is_async: bool,
     /// Prefix that requests are put below [default: requests/ below the endpoint's answers]
@@ -44,7 +44,7 @@ pub(super) struct AsyncFlags {
     /// Pending requests of an earlier call are resumed
     #[arg(long, value_name = "DIR", requires = "is_async")]
     output_dir: Option<PathBuf>,
-    /// Number of pending documents at a time
+    /// Largest number of pending documents
     #[arg(long, value_name = "N", default_value_t = 16, requires = "is_async")]
     flight: usize,
     /// Time between two checks for an answer

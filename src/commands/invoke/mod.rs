@@ -26,7 +26,7 @@ const LOCAL: &str = "local";
 pub(crate) struct Arguments {
     /// Files, with --async also folders; '-' or none for standard input
     files: Vec<PathBuf>,
-    /// Name of the endpoint; a server of --endpoint-url needs none
+    /// Name of the endpoint; not needed with --endpoint-url
     #[arg(long, value_name = "NAME", required_unless_present = "endpoint_url")]
     endpoint: Option<String>,
     /// Call this server, such as `epitome serve`, in place of AWS

@@ -27,7 +27,7 @@ use crate::session_flags::SessionFlags;
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelFlag,
-    /// Folder whose files may be summarized; without it, every file that you may read
+    /// Folder of files that may be summarized, repeatable; without it, every file that you may read
     #[arg(long, value_name = "DIR")]
     folder: Vec<PathBuf>,
     #[command(flatten)]

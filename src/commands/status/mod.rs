@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// Show training and transform jobs in place of endpoints
     #[arg(long, conflicts_with = "name")]
     jobs: bool,
-    /// Jobs of each kind to show at most, up to 100
+    /// Show at most this many jobs of each kind, up to 100
     #[arg(
         long,
         value_name = "N",

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     files: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelFlag,
-    /// Text to put before every document in place of the checkpoint's own, as T5's 'summarize: '
+    /// Text to put before every document, in place of the model's own prefix (T5: 'summarize: ')
     #[arg(long, value_name = "TEXT")]
     source_prefix: Option<String>,
     /// How to read a document that is longer than the model's window
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// document. Without it: medium for a document that is read in several parts, else no limit
     #[arg(long, value_name = "LENGTH")]
     length: Option<Length>,
-    /// Format of the summaries; without it, the format that the name of --output tells, markdown in
+    /// Format of the summaries; without it, by the file extension of --output, markdown in
     /// --output-dir, else text
     #[arg(long, value_enum, default_value_if("stream", "true", None))]
     format: Option<Format>,
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// Write a file for each document to this folder, and skip documents with a newer file there
     #[arg(long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
-    /// Summarize also documents with a newer file in --output-dir
+    /// Also summarize documents that have a newer file in --output-dir
     #[arg(long, requires = "output_dir")]
     force: bool,
     /// Show text while it is decoded; beam search shows it only at the end

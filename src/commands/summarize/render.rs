@@ -15,9 +15,9 @@ const MAX_WIDTH: usize = 100;
 /// The format of summaries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// Only the summaries, each below its file's name where there are several files
+    /// Only the summaries, each below its file's name if there are several files
     Text,
-    /// A heading and a paragraph for each document, and what was read of it
+    /// A heading and a paragraph for each document, and how much of it was read
     Markdown,
     /// One JSON object per line and summary, with token ids, score and timing
     Json,

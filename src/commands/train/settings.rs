@@ -22,14 +22,13 @@ pub(super) struct SettingFlags {
     /// Name of the job; without it, the name contains the time
     #[arg(long, value_name = "NAME")]
     job_name: Option<String>,
-    /// ARN of the role that the job runs as; the environment variable SAGEMAKER_ROLE is the
-    /// fallback
+    /// ARN of the role that the job runs as [default: the environment variable SAGEMAKER_ROLE]
     #[arg(long, value_name = "ARN")]
     role: Option<String>,
-    /// Script that is run, below --source-dir
+    /// Script to run, relative to --source-dir
     #[arg(long, value_name = "FILE")]
     entry_point: Option<String>,
-    /// Folder of scripts; with --git-repo, within the repository
+    /// Folder of the scripts; with --git-repo, a folder in the repository
     #[arg(long, value_name = "DIR")]
     source_dir: Option<PathBuf>,
     /// Take the scripts from this git repository, and record its commit in the job's tags
@@ -41,13 +40,13 @@ pub(super) struct SettingFlags {
     /// Commit of the git repository
     #[arg(long, value_name = "SHA")]
     git_commit: Option<String>,
-    /// Where the packed scripts go [default: --output-path]
+    /// Folder on S3 for the packed scripts [default: --output-path]
     #[arg(long, value_name = "s3://...")]
     code_location: Option<String>,
-    /// Where the model goes
+    /// Folder on S3 for the model
     #[arg(long, value_name = "s3://...")]
     output_path: Option<String>,
-    /// Data of the job; may come several times
+    /// Data of a channel of the job; may come several times
     #[arg(long = "input", value_name = "CHANNEL=s3://...", value_parser = key_value)]
     inputs: Vec<(String, String)>,
     /// An argument of the script, in JSON or as text; may come several times
@@ -68,9 +67,17 @@ pub(super) struct SettingFlags {
     /// Type of the instances
     #[arg(long, value_name = "TYPE")]
     instance_type: Option<String>,
-    #[arg(long, value_name = "N", help = format!("How many [default: {INSTANCE_COUNT}]"))]
+    #[arg(
+        long,
+        value_name = "N",
+        help = format!("Number of instances [default: {INSTANCE_COUNT}]")
+    )]
     instance_count: Option<u32>,
-    #[arg(long, value_name = "GB", help = format!("Disk of each [default: {VOLUME_SIZE}]"))]
+    #[arg(
+        long,
+        value_name = "GB",
+        help = format!("Disk of each instance [default: {VOLUME_SIZE}]")
+    )]
     volume_size: Option<u32>,
     #[arg(
         long,
@@ -78,7 +85,7 @@ pub(super) struct SettingFlags {
         help = format!("How long the job may run [default: {MAX_RUN}]")
     )]
     max_run: Option<u32>,
-    /// Take spot instances, which cost less and may be taken away
+    /// Use spot instances, which cost less, and which AWS may take away
     #[arg(long)]
     use_spot_instances: bool,
     /// Longest time to wait for spot instances and run on them [default: --max-run]
@@ -90,7 +97,7 @@ pub(super) struct SettingFlags {
     #[arg(
         long,
         value_name = "DIR",
-        help = format!("Where the container has them [default: {CHECKPOINT_LOCAL_PATH}]")
+        help = format!("Folder of the checkpoints [default: {CHECKPOINT_LOCAL_PATH}]")
     )]
     checkpoint_local_path: Option<String>,
     /// An environment variable of the container; may come several times
@@ -117,7 +124,7 @@ pub(super) struct SettingFlags {
     /// Key that encrypts the instances' disks
     #[arg(long, value_name = "KEY")]
     volume_kms_key: Option<String>,
-    /// Keep the instances for the next job, for this time, and pay for them
+    /// Time to keep the instances for a next job; AWS bills it
     #[arg(long, value_name = "SECONDS")]
     keep_alive_period_in_seconds: Option<u32>,
     /// Encrypt the traffic between instances
@@ -132,7 +139,7 @@ pub(super) struct SettingFlags {
     /// How data reaches the container: File, FastFile or Pipe
     #[arg(long, value_name = "MODE")]
     input_mode: Option<String>,
-    /// Leave the model as uncompressed files below a prefix
+    /// Write the model as uncompressed files below a prefix
     #[arg(long)]
     disable_output_compression: bool,
     /// false turns off SageMaker's debugger

@@ -21,13 +21,13 @@ pub(super) struct JobFlags {
     /// Number of instances; AWS gives each of them whole files
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) instance_count: u32,
-    /// Format of the documents; without it, the names of the files tell
+    /// Format of the documents; without it, by the names of the files
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
     /// Whether each line is a document [default: line, and file for text]
     #[arg(long, value_enum)]
     split: Option<Split>,
-    /// Media type of the answers [default: that of the documents]
+    /// Media type of the answers [default: the documents' type]
     #[arg(long, value_name = "TYPE")]
     pub(super) accept: Option<String>,
     /// Write each summary beside its document
@@ -45,7 +45,7 @@ pub(super) struct JobFlags {
     /// Requests that an instance works on at a time [default: the container's]
     #[arg(long, value_name = "N")]
     pub(super) max_concurrent: Option<u32>,
-    /// Largest request [default: the container's]
+    /// Largest size of a request [default: the container's]
     #[arg(long, value_name = "MB")]
     pub(super) max_payload: Option<u32>,
     /// Longest time for a request, up to 3600

@@ -23,8 +23,8 @@ use crate::{aws, output};
 /// Summarize the files below a prefix on S3 with a SageMaker batch transform job
 ///
 /// An input a.jsonl becomes the output a.jsonl.out. Files that have an output are skipped, so that
-/// the same command runs only the missing ones. Ctrl-C ends the waiting, not the job: the same
-/// command with the job's name follows it again.
+/// the same command runs only the missing files. Ctrl-C ends the waiting, not the job: the same
+/// command with --job-name follows the job again.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A model.tar.gz on S3; with --upload, the folder of a bundle, or a name in the store
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     container: ContainerFlags,
     #[command(flatten)]
     tags: TagFlags,
-    /// Summarize also files that have an output
+    /// Also summarize files that have an output
     #[arg(long)]
     overwrite: bool,
     /// Number of times to run failed files again, without asking
