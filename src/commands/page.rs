@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     aws: AwsFlags,
     #[arg(
         long,
-        help = format!("Port to listen on, 0 for any free one [default: {PORT}, or 0 if taken]")
+        help = format!("Port to listen on, 0 for any free one [default: {PORT} if it is free]")
     )]
     port: Option<u16>,
     /// Only print the address

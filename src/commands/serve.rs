@@ -115,7 +115,8 @@ struct ContractFlags {
     /// Largest body of a request; without it 25, and 100 in a batch transform job
     #[arg(long, value_name = "MB", env = "SAGEMAKER_MAX_PAYLOAD_IN_MB")]
     max_payload: Option<usize>,
-    /// Memory of all requests together; without it, 1/256 of the total, at least one largest body
+    /// Memory of all requests together; without it, 1/256 of what this process may use, and at
+    /// least the largest body
     #[arg(long, value_name = "MB", env = "EPITOME_MAX_IN_FLIGHT")]
     max_in_flight: Option<usize>,
 }
