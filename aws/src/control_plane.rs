@@ -92,7 +92,7 @@ impl ControlPlane {
     /// At most this number of pages of a list.
     ///
     /// # Errors
-    /// Those of [`call`](Self::call).
+    /// Fails as [`call`](Self::call) does.
     pub(crate) fn pages(
         &self,
         service: Service,

@@ -132,7 +132,7 @@ impl Invoker {
     /// The summary of one text, piece by piece while it is decoded.
     ///
     /// # Errors
-    /// Those of [`summarize`](Self::summarize), and a stream that breaks off.
+    /// Fails as [`summarize`](Self::summarize) does, or when the stream breaks off.
     pub fn stream(
         &self,
         text: &str,
@@ -150,7 +150,7 @@ impl Invoker {
     /// false.
     ///
     /// # Errors
-    /// Those of [`call`](Self::call), and a stream that breaks off.
+    /// Fails as [`call`](Self::call) does, or when the stream breaks off.
     pub fn call_streaming(
         &self,
         body: Vec<u8>,

@@ -30,7 +30,7 @@ impl Exported {
     ///
     /// # Errors
     ///
-    /// Those of [`Exported::of`].
+    /// Fails as [`Exported::of`] does.
     pub fn trained() -> Result<Self> {
         Self::of(&fixtures::trained())
     }
@@ -39,7 +39,7 @@ impl Exported {
     ///
     /// # Errors
     ///
-    /// Those of [`Exported::of`].
+    /// Fails as [`Exported::of`] does.
     pub fn random(shape: &Shape) -> Result<Self> {
         let checkpoint = tempfile::tempdir()?;
         shape.write(checkpoint.path())?;

@@ -14,7 +14,6 @@ pub mod hub_cache;
 mod onnx;
 pub mod optimum;
 mod packing;
-mod progress_reader;
 pub mod source;
 mod staging;
 mod tokenizer;

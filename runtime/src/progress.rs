@@ -1,5 +1,7 @@
 //! Progress and cancellation of long work.
 
+use std::io::{self, Read};
+
 use crate::summary::Summary;
 
 /// The amount of work in a stage.
@@ -69,5 +71,30 @@ pub struct Cancelled<'a>(pub &'a dyn Progress);
 impl Progress for Cancelled<'_> {
     fn cancelled(&self) -> bool {
         self.0.cancelled()
+    }
+}
+
+/// A reader that reports its progress in bytes, and fails when the user asks to stop.
+pub struct ProgressReader<'a, R> {
+    reader: R,
+    progress: &'a dyn Progress,
+    interrupted: fn() -> io::Error,
+}
+
+impl<'a, R> ProgressReader<'a, R> {
+    /// `interrupted` makes the error of a reader whose user asked to stop.
+    pub fn new(reader: R, progress: &'a dyn Progress, interrupted: fn() -> io::Error) -> Self {
+        Self { reader, progress, interrupted }
+    }
+}
+
+impl<R: Read> Read for ProgressReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.progress.cancelled() {
+            return Err((self.interrupted)());
+        }
+        let count = self.reader.read(buffer)?;
+        self.progress.advance(count as u64);
+        Ok(count)
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::progress::{Progress, ProgressReader, Total};
 use flate2::{Compression, GzBuilder};
 
 use super::client::S3;
@@ -142,32 +142,16 @@ impl PlainFile {
         Ok(Self { bytes: metadata.len(), path })
     }
 
-    fn open<'a>(&self, progress: &'a dyn Progress) -> Result<Reported<'a>> {
+    fn open<'a>(&self, progress: &'a dyn Progress) -> Result<ProgressReader<'a, File>> {
         let file = File::open(&self.path).map_err(|error| Error::io(&self.path, error))?;
-        Ok(Reported { file, progress })
+        let interrupted = || io::Error::other(Error::Interrupted);
+        Ok(ProgressReader::new(file, progress, interrupted))
     }
 
     /// The error of copying the file: of the upload, or of the file itself.
     fn error(&self, error: io::Error) -> Error {
         let own = error.downcast::<Error>();
         own.unwrap_or_else(|error| Error::io(&self.path, error))
-    }
-}
-
-/// Reads a file, reports the progress, and stops when the user interrupts.
-struct Reported<'a> {
-    file: File,
-    progress: &'a dyn Progress,
-}
-
-impl Read for Reported<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.progress.cancelled() {
-            return Err(io::Error::other(Error::Interrupted));
-        }
-        let count = self.file.read(buffer)?;
-        self.progress.advance(count as u64);
-        Ok(count)
     }
 }
 

@@ -74,7 +74,7 @@ impl TrainingJob {
     /// Waits until the job has ended.
     ///
     /// # Errors
-    /// Those of [`describe`](Self::describe), and [`Error::Interrupted`].
+    /// Fails as [`describe`](Self::describe) does, or with [`Error::Interrupted`].
     pub fn wait(control_plane: &ControlPlane, name: &str, polling: Polling<'_>) -> Result<Self> {
         Self::poll(control_plane, name, polling, &mut || {})
     }
@@ -83,7 +83,7 @@ impl TrainingJob {
     /// cannot be read is reported, and the wait goes on.
     ///
     /// # Errors
-    /// Those of [`wait`](Self::wait).
+    /// Fails as [`wait`](Self::wait) does.
     pub fn follow(
         control_plane: &ControlPlane,
         name: &str,

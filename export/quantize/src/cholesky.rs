@@ -10,8 +10,8 @@ use super::product::{multiply, pack};
 const BLOCK: usize = 4 * PANEL;
 
 /// Replaces the upper half of a symmetric matrix, `[size, size]`, with the upper triangular `R` of
-/// `R · Rᵀ = matrix`. This is Cholesky's factorization from the last column on. The lower half is
-/// neither read nor written. `size` is a multiple of [`PANEL`].
+/// `R · Rᵀ = matrix`. This is Cholesky's factorization from the last column on. The lower half
+/// is neither read nor written. `size` is a multiple of [`PANEL`].
 ///
 /// Returns false if the matrix is not positive definite in float32.
 pub(super) fn factor(matrix: &mut [f32], size: usize) -> bool {

@@ -16,7 +16,7 @@ use std::hash::BuildHasher;
 use std::io::{self, BufReader, Chain, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use epitome_runtime::progress::{Progress, Total};
+use epitome_runtime::progress::{Progress, ProgressReader, Total};
 use sha2::{Digest, Sha256};
 
 use super::digest::hex;
@@ -25,7 +25,6 @@ use super::links::Links;
 use super::select::{Folders, Selection, is_code, select, training_step};
 use super::tar::{self, Entry, Fault, Kind, TarStream};
 use crate::checkpoint::{is_part, is_telling};
-use crate::progress_reader::ProgressReader;
 use crate::{Error, Result};
 
 /// An archive, in a file or elsewhere.
@@ -58,7 +57,8 @@ impl Packed for PackedFile<'_> {
         let total = file.metadata().map_err(io)?.len();
         let name = self.0.file_name().unwrap_or_default().to_string_lossy();
         progress.start(&format!("Unpacking {name}"), Total::Bytes(total));
-        Ok(Box::new(ProgressReader::new(file, progress)))
+        let interrupted = || io::Error::other(Error::Interrupted);
+        Ok(Box::new(ProgressReader::new(file, progress, interrupted)))
     }
 }
 

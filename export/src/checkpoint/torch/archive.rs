@@ -1,8 +1,8 @@
 //! The zip archive that `torch.save` writes since PyTorch 1.6.
 //!
 //! Its only folder holds `data.pkl`, the pickled dictionary, whose tensors refer to the entries
-//! `data/0`, `data/1`, … by name. Each entry is one storage, uncompressed. `byteorder` is the byte
-//! order of values, little-endian if it is missing. Like PyTorch, this reader does not verify
+//! `data/0`, `data/1`, … by name. Each entry is one storage, uncompressed. `byteorder` is the
+//! byte order of values, little-endian if it is missing. Like PyTorch, this reader does not verify
 //! checksums.
 
 use std::collections::HashMap;
