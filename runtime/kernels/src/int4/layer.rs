@@ -10,8 +10,9 @@ use crate::dispatch;
 use crate::int8::Instructions;
 use crate::linear::{Layer, WeightFormat};
 use crate::panels::{GROUP, PANEL};
-use crate::parallel::{Disjoint, ThreadPool};
+use crate::parallel::{Columns, Disjoint, ThreadPool};
 use crate::quantized_activations::{Layout, QuantizedActivations, RowScale};
+use crate::simd::prefetch::{L1, Prefetch};
 
 /// Bytes of the activations of a pass, which stay in the second-level cache.
 const PASS_BYTES: usize = 128 << 10;
@@ -77,6 +78,7 @@ impl WeightFormat for Int4 {
         let rows_per_pass = (PASS_BYTES / (blocks * BLOCK)).max(1).next_multiple_of(MAX_ROWS);
         let instructions = layer.format.instructions;
         let nr = panels_per_tile(instructions, layer.rows);
+        let sums_of_panels = layer.columns.as_chunks::<PANEL>().0;
         let mut products: Products = Default::default();
         for start in (0..layer.rows).step_by(rows_per_pass) {
             let end = (start + rows_per_pass).min(layer.rows);
@@ -85,9 +87,18 @@ impl WeightFormat for Int4 {
                 // If fewer panels than those of a tile are left, tiles have one panel.
                 let left = panels.end - panel;
                 let count = if left < nr { 1 } else { nr };
-                let columns: [_; MAX_PANELS] = std::array::from_fn(|index| {
-                    PanelColumns::new(layer, panel + index.min(count - 1))
-                });
+                // The columns are far from the weights in memory. Without a prefetch, the product
+                // would wait for them.
+                for next in panel + count..panel + 2 * count {
+                    L1::fetch(sums_of_panels.as_ptr().wrapping_add(next));
+                }
+                let mut columns = [PanelColumns::default(); MAX_PANELS];
+                for (index, columns) in columns[..count].iter_mut().enumerate() {
+                    let (count, bias) = layer.biases(panel + index);
+                    *columns = PanelColumns { sums: sums_of_panels[panel + index], bias, count };
+                }
+                let columns = &columns[..count];
+                let width = columns.iter().map(|columns| columns.count).sum();
                 for first in (start..end).step_by(MAX_ROWS) {
                     let rows = MAX_ROWS.min(end - first);
                     let tile = Tile {
@@ -98,16 +109,11 @@ impl WeightFormat for Int4 {
                         panels: count,
                     };
                     multiply(instructions, &tile, &mut products);
-                    let products = &mut products[..rows * count];
-                    finish(&scales[first..], &columns[..count], products);
-                    for (index, product) in products.iter().enumerate() {
-                        let (row, index) = (first + index / count, index % count);
-                        let start = row * layer.size_out + (panel + index) * PANEL;
-                        let outputs = columns[index].count;
-                        // SAFETY: the caller promises that no other thread writes these columns.
-                        let y = unsafe { y.part(start..start + outputs) };
-                        y.copy_from_slice(&product[..outputs]);
-                    }
+                    let scales = &scales[first..first + rows];
+                    let at = first * layer.size_out + panel * PANEL;
+                    // SAFETY: the caller promises that no other thread writes these columns.
+                    let outputs = unsafe { Columns::new(y, at, width, layer.size_out) };
+                    finish(&products, scales, columns, layer.activation, outputs);
                 }
                 panel += count;
             }
@@ -116,24 +122,12 @@ impl WeightFormat for Int4 {
 }
 
 /// Columns and bias of a panel, which turn its products into outputs.
+#[derive(Clone, Copy, Default)]
 struct PanelColumns {
     sums: [f32; PANEL],
     bias: [f32; PANEL],
-    activation: Activation,
     /// Number of outputs without padding.
     count: usize,
-}
-
-impl PanelColumns {
-    fn new(layer: &Layer<'_, Int4>, panel: usize) -> Self {
-        let (count, bias) = layer.biases(panel);
-        Self {
-            sums: std::array::from_fn(|output| layer.columns[panel * PANEL + output]),
-            bias,
-            activation: layer.activation,
-            count,
-        }
-    }
 }
 
 #[inline(always)]
@@ -149,23 +143,67 @@ dispatch! {
 }
 
 #[inline(always)]
-fn finish_body(rows: &[RowScale], columns: &[PanelColumns], products: &mut [[f32; PANEL]]) {
-    for (products, row) in products.chunks_mut(columns.len()).zip(rows) {
-        for (products, columns) in products.iter_mut().zip(columns) {
-            for (output, product) in products.iter_mut().enumerate() {
-                *product =
-                    row.scale * *product + row.min * columns.sums[output] + columns.bias[output];
-            }
-            columns.activation.apply(products);
+fn finish_body(
+    products: &[[f32; PANEL]],
+    rows: &[RowScale],
+    panels: &[PanelColumns],
+    activation: Activation,
+    outputs: Columns<'_, f32>,
+) {
+    // Two calls: in a single one, outputs without an activation function would wait for the
+    // constants of all functions.
+    match activation {
+        Activation::Identity => {
+            finish_rows(products, rows, panels, Activation::Identity, outputs);
+        }
+        activation => finish_rows(products, rows, panels, activation, outputs),
+    }
+}
+
+#[inline(always)]
+fn finish_rows(
+    products: &[[f32; PANEL]],
+    rows: &[RowScale],
+    panels: &[PanelColumns],
+    activation: Activation,
+    mut outputs: Columns<'_, f32>,
+) {
+    for (index, (row, products)) in rows.iter().zip(products.chunks(panels.len())).enumerate() {
+        let (whole, part) = outputs.row(index).as_chunks_mut();
+        for ((products, columns), output) in products.iter().zip(panels).zip(whole) {
+            *output = finish_panel(products, row, columns, activation);
+        }
+        if let ([.., products], [.., columns], 1..) = (products, panels, part.len()) {
+            let outputs = finish_panel(products, row, columns, activation);
+            part.copy_from_slice(&outputs[..part.len()]);
         }
     }
+}
+
+/// Outputs of a row and a panel.
+#[inline(always)]
+fn finish_panel(
+    products: &[f32; PANEL],
+    row: &RowScale,
+    columns: &PanelColumns,
+    activation: Activation,
+) -> [f32; PANEL] {
+    let mut outputs = [0.0; PANEL];
+    for (index, output) in outputs.iter_mut().enumerate() {
+        let product = row.scale * products[index];
+        *output = product + row.min * columns.sums[index] + columns.bias[index];
+    }
+    activation.apply(&mut outputs);
+    outputs
 }
 
 dispatch! {
     /// Applies the scale and minimum of each row, the bias and the activation function.
     fn finish(
+        products: &[[f32; PANEL]],
         rows: &[RowScale],
-        columns: &[PanelColumns],
-        products: &mut [[f32; PANEL]],
+        panels: &[PanelColumns],
+        activation: Activation,
+        outputs: Columns<'_, f32>,
     ) = finish_body;
 }

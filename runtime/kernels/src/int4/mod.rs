@@ -27,10 +27,10 @@ use crate::int8::Instructions;
 
 /// Panels of a tile of this many rows. With few rows several panels are read at once, since several
 /// streams from memory are faster than one. The exception is a processor that prefetches well for
-/// one stream, where the arithmetic between reads is short.
+/// one stream.
 fn panels_per_tile(instructions: Instructions, rows: usize) -> usize {
     match (instructions, rows) {
-        (Instructions::Avx512Vnni, 1..=2) if features().prefetches_across_pages => 1,
+        (Instructions::Avx512Vnni, _) if features().prefetches_across_pages => 1,
         (Instructions::Avx512Vnni | Instructions::Amx, 1..=4) => MAX_PANELS,
         (Instructions::Avx512Vnni | Instructions::Amx, _) => 2,
         _ => 1,

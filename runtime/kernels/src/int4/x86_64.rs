@@ -6,10 +6,10 @@ use super::layout::{BLOCK, BLOCK_BYTES, INTEGERS, MINIMA};
 use super::tile::{Products, Tile};
 use crate::cpu::features;
 use crate::panels::{GROUP, PANEL};
-use crate::simd::prefetch::{L1, NoPrefetch, Prefetch};
+use crate::simd::prefetch::{FarL1, IntoCache, Prefetch};
 
-/// Distance in bytes at which a panel is prefetched.
-const PREFETCH_DISTANCE: usize = 1536;
+/// Prefetch of several streams, or with AVX2.
+type NearL1 = IntoCache<1, 1536>;
 /// Bytes of integers of two groups of inputs.
 const PAIR: usize = GROUP * PANEL;
 
@@ -18,7 +18,7 @@ pub(super) fn avx2(tile: &Tile<'_>, products: &mut Products) {
     // SAFETY: the processor has AVX2, FMA and F16C, and the caller checked the tile.
     unsafe {
         by_tile!(
-            avx2_tile::<L1>(tile, products);
+            avx2_tile::<NearL1>(tile, products);
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
         );
     }
@@ -28,15 +28,14 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
     assert!(features().avx512_vnni);
     // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
     unsafe {
-        if features().prefetches_across_pages && tile.panels == 1 {
+        if tile.panels == 1 {
             by_tile!(
-                avx512_vnni_tile::<NoPrefetch>(tile, products);
+                avx512_vnni_tile::<FarL1>(tile, products);
                 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
             );
         } else {
             by_tile!(
-                avx512_vnni_tile::<L1>(tile, products);
-                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
+                avx512_vnni_tile::<NearL1>(tile, products);
                 1 x 4 2 x 4 3 x 4 4 x 4
                 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2
             );
@@ -64,8 +63,8 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
             // SAFETY: all reads are within the block and within the inputs of each row, which are
             // `blocks` blocks. A prefetch may point anywhere.
             unsafe {
-                F::fetch(block.wrapping_add(PREFETCH_DISTANCE + half * 64));
-                F::fetch(block.wrapping_add(PREFETCH_DISTANCE + 128 + half * 64));
+                F::fetch(block.wrapping_add(F::DISTANCE + half * 64));
+                F::fetch(block.wrapping_add(F::DISTANCE + 128 + half * 64));
                 for two_pairs in 0..2 {
                     // The sum of eight products fits 16 signed bits: `8 * 255 * 15 < 2^15`.
                     let mut narrow = [_mm256_setzero_si256(); MR];
@@ -130,12 +129,15 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     for index in 0..blocks {
         for panel in 0..NR {
             let block = tile.weights[panel * blocks + index].as_ptr();
-            let mut dots = [_mm512_setzero_si512(); MR];
+            // A dot product waits for the one before it. For a single panel there are enough
+            // registers for two sums of each row.
+            let second_sum = if NR == 1 { 1 } else { 0 };
+            let mut dots = [[_mm512_setzero_si512(); 2]; MR];
             // SAFETY: all reads are within the block and within the inputs of each row, which are
             // `blocks` blocks. A prefetch may point anywhere.
             unsafe {
                 for line in 0..BLOCK_BYTES / 64 {
-                    F::fetch(block.wrapping_add(PREFETCH_DISTANCE + line * 64));
+                    F::fetch(block.wrapping_add(F::DISTANCE + line * 64));
                 }
                 for pair in 0..BLOCK / GROUP / 2 {
                     let bytes = _mm512_loadu_si512(block.add(INTEGERS + pair * PAIR).cast());
@@ -146,16 +148,18 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
                         let inputs = inputs.add(offset).cast::<i32>();
                         let first = _mm512_set1_epi32(inputs.read_unaligned());
                         let second = _mm512_set1_epi32(inputs.add(1).read_unaligned());
-                        *dots = _mm512_dpbusd_epi32(*dots, first, low_half);
+                        dots[0] = _mm512_dpbusd_epi32(dots[0], first, low_half);
+                        let dots = &mut dots[second_sum];
                         *dots = _mm512_dpbusd_epi32(*dots, second, high_half);
                     }
                 }
                 let halves =
                     |offset: usize| _mm512_cvtph_ps(_mm256_loadu_si256(block.add(offset).cast()));
                 let (scales, minima) = (halves(0), halves(MINIMA));
-                for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
+                for (row, (acc, [first, second])) in acc.iter_mut().zip(dots).enumerate() {
                     let sum = _mm512_set1_ps(*row_sums.add(row * blocks + index));
                     let acc = &mut acc[panel];
+                    let dots = _mm512_add_epi32(first, second);
                     *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *acc);
                     *acc = _mm512_fmadd_ps(sum, minima, *acc);
                 }

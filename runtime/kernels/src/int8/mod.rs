@@ -94,7 +94,7 @@ impl Instructions {
     /// The sums of a tile stay in registers, and many sums hide the latency of a dot product. With
     /// many rows, each weight that is read serves all of them. With few rows, several panels are
     /// read at once, since several streams from memory are faster than one. The exception is a
-    /// processor that prefetches well for one stream, where the arithmetic between reads is short.
+    /// processor that prefetches well for one stream.
     fn tile_shape(self, rows: usize) -> TileShape {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx && rows > MAX_AVX512_ROWS {
@@ -106,10 +106,9 @@ impl Instructions {
             Self::Avx512Vnni | Self::Amx => MAX_AVX512_ROWS,
         };
         let mr = rows.div_ceil(rows.div_ceil(max_rows).max(1));
-        let across_pages = features().prefetches_across_pages;
+        let one_stream = features().prefetches_across_pages && rows <= max_rows;
         let nr = match (self, mr) {
-            (Self::Avx512Vnni, 0..=3) if across_pages => 1,
-            (Self::Avx512Vnni, 4..=8) if across_pages => 3,
+            (Self::Avx512Vnni, _) if one_stream => 1,
             (Self::Avx512Vnni | Self::Amx, 0..=6) => MAX_PANELS,
             (Self::Avx512Vnni | Self::Amx, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,

@@ -5,14 +5,12 @@ use std::arch::x86_64::*;
 use super::tile::{MAX_PANELS, Sums, Tile};
 use crate::cpu::features;
 use crate::panels::{BLOCK, GROUP, PANEL};
-use crate::simd::prefetch::{L1, L2, NoPrefetch, Prefetch};
+use crate::simd::prefetch::{FarL1, IntoCache, L1, L2, NoPrefetch, Prefetch};
 
 /// Bits of an activation up to which two products fit 16 bits.
 const MAX_PAIRED_BITS: u32 = 7;
-/// Distance in bytes at which a panel is prefetched.
-const PREFETCH_DISTANCE: usize = 1536;
-/// Prefetch distance in bytes with AVX-512, which is faster and so needs a longer one.
-const AVX512_PREFETCH_DISTANCE: usize = 2048;
+/// Prefetch with AVX2, which is slower than AVX-512 and so needs a shorter distance.
+type Avx2Prefetch = IntoCache<1, 1536>;
 
 pub(super) fn avx2(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(features().avx2);
@@ -20,9 +18,9 @@ pub(super) fn avx2(tile: &Tile<'_>, sums: &mut Sums) {
     unsafe {
         match tile.activation_bits {
             0..=MAX_PAIRED_BITS => {
-                by_tile!(avx2_paired::<L1>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1);
+                by_tile!(avx2_paired::<Avx2Prefetch>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1);
             }
-            _ => by_tile!(avx2_widened::<L1>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1),
+            _ => by_tile!(avx2_widened::<Avx2Prefetch>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1),
         }
     }
 }
@@ -32,7 +30,7 @@ pub(super) fn avx_vnni(tile: &Tile<'_>, sums: &mut Sums) {
     // SAFETY: the processor has AVX-VNNI, and the caller checked the tile.
     unsafe {
         by_tile!(
-            avx_vnni_tile::<L1>(tile, sums);
+            avx_vnni_tile::<Avx2Prefetch>(tile, sums);
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1
             1 x 2 2 x 2 3 x 2
         );
@@ -43,19 +41,18 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(features().avx512_vnni);
     // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
     unsafe {
-        match (features().prefetches_across_pages, tile.panels) {
-            (true, 1) => by_tile!(
-                avx512_vnni_tile::<NoPrefetch>(tile, sums);
+        match (features().prefetches_across_pages, tile.panels, tile.rows) {
+            (true, 1, 1..=2) => by_tile!(avx512_vnni_tile::<NoPrefetch>(tile, sums); 1 x 1 2 x 1),
+            (_, 1, _) => by_tile!(
+                avx512_vnni_tile::<FarL1>(tile, sums);
                 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
             ),
-            (true, _) => by_tile!(
+            (true, ..) => by_tile!(
                 avx512_vnni_tile::<L2>(tile, sums);
                 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
-                1 x 3 2 x 3 3 x 3 4 x 3 5 x 3 6 x 3 7 x 3 8 x 3
             ),
-            (false, _) => by_tile!(
+            (false, ..) => by_tile!(
                 avx512_vnni_tile::<L1>(tile, sums);
-                1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
                 1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4
                 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
             ),
@@ -83,7 +80,7 @@ unsafe fn avx2_widened<F: Prefetch, const MR: usize, const NR: usize>(
         // rows and of the panel. A prefetch may point anywhere.
         unsafe {
             let weights = panel.add(input * PANEL);
-            F::fetch(weights.wrapping_add(PREFETCH_DISTANCE));
+            F::fetch(weights.wrapping_add(F::DISTANCE));
             let weights = weights.cast::<__m256i>();
             let inputs = inputs.add(input * MR).cast::<i32>();
             for half in 0..2 {
@@ -121,8 +118,8 @@ unsafe fn avx2_paired<F: Prefetch, const MR: usize, const NR: usize>(
         // rows and of the panel. A prefetch may point anywhere.
         unsafe {
             let weights = panel.add(input * PANEL);
-            F::fetch(weights.wrapping_add(PREFETCH_DISTANCE));
-            F::fetch(weights.wrapping_add(PREFETCH_DISTANCE + 64));
+            F::fetch(weights.wrapping_add(F::DISTANCE));
+            F::fetch(weights.wrapping_add(F::DISTANCE + 64));
             let weights = weights.cast::<__m256i>();
             let first = [_mm256_loadu_si256(weights), _mm256_loadu_si256(weights.add(1))];
             let second = [_mm256_loadu_si256(weights.add(2)), _mm256_loadu_si256(weights.add(3))];
@@ -161,7 +158,7 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
             let mut weights = [[_mm256_setzero_si256(); 2]; NR];
             for (panel, weights) in weights.iter_mut().enumerate() {
                 let address = panels.add((panel * tile.stride + input) * PANEL);
-                F::fetch(address.wrapping_add(PREFETCH_DISTANCE));
+                F::fetch(address.wrapping_add(F::DISTANCE));
                 let address = address.cast::<__m256i>();
                 *weights = [_mm256_loadu_si256(address), _mm256_loadu_si256(address.add(1))];
             }
@@ -192,11 +189,10 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     let mut acc = [[_mm512_setzero_si512(); NR]; MR];
     // Near the panels' end, the beginning of the next tile's panels is prefetched.
     let panel_size = tile.stride * PANEL;
-    let near_end = tile.stride.saturating_sub(AVX512_PREFETCH_DISTANCE / PANEL);
-    for (range, distance) in [
-        (0..near_end, AVX512_PREFETCH_DISTANCE),
-        (near_end..tile.stride, AVX512_PREFETCH_DISTANCE + (NR - 1) * panel_size),
-    ] {
+    let near_end = tile.stride.saturating_sub(F::DISTANCE / PANEL);
+    for (range, distance) in
+        [(0..near_end, F::DISTANCE), (near_end..tile.stride, F::DISTANCE + (NR - 1) * panel_size)]
+    {
         for input in range.step_by(GROUP) {
             // SAFETY: `input` is below the stride, a multiple of a group, which is the length of
             // the rows and of the panels. A prefetch may point anywhere.

@@ -3,14 +3,18 @@
 //! A processor detects such a loop and prefetches by itself, but most processors stop at the end of
 //! a page. A loop that reads several streams reaches the end of a page often, so one prefetch
 //! instruction for each cache line pays. AMD processors since Zen 4 prefetch across pages by
-//! themselves. There a loop with little arithmetic is fastest without prefetch instructions, and a
-//! loop with much arithmetic is fastest when it prefetches into the second-level cache.
+//! themselves. There a loop with little arithmetic is fastest without prefetch instructions. A loop
+//! with more arithmetic is fastest with a single stream, and with instructions that prefetch far
+//! ahead.
 
 /// Bytes of a cache line.
 pub(crate) const CACHE_LINE: usize = 64;
 
-/// Whether a loop prefetches, and into which cache.
+/// Whether a loop prefetches, into which cache, and how far ahead.
 pub(crate) trait Prefetch {
+    /// Distance in bytes between what a loop reads and what it prefetches at the same time.
+    const DISTANCE: usize;
+
     /// Prefetches the cache line at an address, which need not be readable.
     fn fetch<T>(address: *const T);
 
@@ -27,19 +31,27 @@ pub(crate) trait Prefetch {
 pub(crate) struct NoPrefetch;
 
 impl Prefetch for NoPrefetch {
+    const DISTANCE: usize = 0;
+
     #[inline(always)]
     fn fetch<T>(_: *const T) {}
 }
 
 /// Prefetch into the first-level cache.
-pub(crate) type L1 = IntoCache<1>;
+pub(crate) type L1 = IntoCache<1, 2048>;
+/// Prefetch into the first-level cache, far ahead.
+pub(crate) type FarL1 = IntoCache<1, 8192>;
 /// Prefetch into the second-level cache.
-pub(crate) type L2 = IntoCache<2>;
+pub(crate) type L2 = IntoCache<2, 2048>;
+/// Prefetch into the second-level cache, far ahead.
+pub(crate) type FarL2 = IntoCache<2, 8192>;
 
-/// Prefetch into the cache of a level, 1 or 2.
-pub(crate) struct IntoCache<const LEVEL: u8>;
+/// Prefetch into the cache of a level, 1 or 2, at a distance in bytes.
+pub(crate) struct IntoCache<const LEVEL: u8, const DISTANCE: usize>;
 
-impl<const LEVEL: u8> Prefetch for IntoCache<LEVEL> {
+impl<const LEVEL: u8, const DISTANCE: usize> Prefetch for IntoCache<LEVEL, DISTANCE> {
+    const DISTANCE: usize = DISTANCE;
+
     #[inline(always)]
     fn fetch<T>(address: *const T) {
         #[cfg(target_arch = "x86_64")]
