@@ -27,6 +27,11 @@ use crate::simd::amx::{ElementType, TileRegisters};
 
 /// Rows of an AVX-512 tile, at most. A register holds 16 sums.
 const MAX_AVX512_ROWS: usize = 12;
+/// Rows of a tile with AVX-512 that reads its weights as one stream, at most.
+const MAX_STREAM_ROWS: usize = 24;
+/// Rows of a product up to which one stream from memory is faster than tiles of several panels,
+/// which need fewer reads of the cache.
+const ONE_STREAM: usize = 64;
 
 /// The greatest magnitude of a weight. The smallest weight is its negative.
 pub const MAX_WEIGHT: i8 = i8::MAX;
@@ -100,15 +105,17 @@ impl Instructions {
         if self == Self::Amx && rows > MAX_AVX512_ROWS {
             return amx::tile_shape(rows);
         }
+        let one_stream =
+            self == Self::Avx512Vnni && features().prefetches_across_pages && rows <= ONE_STREAM;
         let max_rows = match self {
+            _ if one_stream => MAX_STREAM_ROWS,
             Self::Portable | Self::Avx2 | Self::Neon | Self::DotProd => 4,
             Self::AvxVnni => 6,
             Self::Avx512Vnni | Self::Amx => MAX_AVX512_ROWS,
         };
         let mr = rows.div_ceil(rows.div_ceil(max_rows).max(1));
-        let one_stream = features().prefetches_across_pages && rows <= max_rows;
         let nr = match (self, mr) {
-            (Self::Avx512Vnni, _) if one_stream => 1,
+            _ if one_stream => 1,
             (Self::Avx512Vnni | Self::Amx, 0..=6) => MAX_PANELS,
             (Self::Avx512Vnni | Self::Amx, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,
