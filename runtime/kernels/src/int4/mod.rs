@@ -21,18 +21,19 @@ mod x86_64;
 
 pub use self::layer::Int4;
 pub use self::layout::{BLOCK, BLOCK_BYTES, MAX_INTEGER, MINIMA, blocks, packed_shape, position};
-use self::tile::{MAX_PANELS, Products, Tile};
+use self::tile::{MAX_PANELS, MAX_ROWS, Products, Tile};
 use crate::cpu::features;
 use crate::int8::Instructions;
 
-/// Panels of a tile of this many rows. With few rows several panels are read at once, since several
-/// streams from memory are faster than one. The exception is a processor that prefetches well for
-/// one stream.
+/// Panels of a tile, if the product has this many rows. With few rows several panels are read at
+/// once, since several streams from memory are faster than one. The exception is a processor that
+/// prefetches well for one stream. With many rows a panel stays in a cache, and tiles of several
+/// panels would need more registers than there are.
 fn panels_per_tile(instructions: Instructions, rows: usize) -> usize {
     match (instructions, rows) {
         (Instructions::Avx512Vnni, _) if features().prefetches_across_pages => 1,
         (Instructions::Avx512Vnni | Instructions::Amx, 1..=4) => MAX_PANELS,
-        (Instructions::Avx512Vnni | Instructions::Amx, _) => 2,
+        (Instructions::Avx512Vnni | Instructions::Amx, ..=MAX_ROWS) => 2,
         _ => 1,
     }
 }
@@ -45,9 +46,9 @@ fn multiply(instructions: Instructions, tile: &Tile<'_>, products: &mut Products
         #[cfg(target_arch = "x86_64")]
         Instructions::Avx512Vnni | Instructions::Amx => x86_64::avx512_vnni(tile, products),
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 | Instructions::AvxVnni if features().avx2_fma => {
-            x86_64::avx2(tile, products);
-        }
+        Instructions::AvxVnni if features().avx2_fma => x86_64::avx_vnni(tile, products),
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 if features().avx2_fma => x86_64::avx2(tile, products),
         #[cfg(target_arch = "aarch64")]
         Instructions::Neon => aarch64::neon(tile, products),
         #[cfg(target_arch = "aarch64")]

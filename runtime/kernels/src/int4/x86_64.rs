@@ -10,6 +10,8 @@ use crate::simd::prefetch::{FarL1, IntoCache, Prefetch};
 
 /// Prefetch of several streams, or with AVX2.
 type NearL1 = IntoCache<1, 1536>;
+/// Rows from which on dot products of 256 bits pay.
+const MIN_AVX_VNNI_ROWS: usize = 4;
 /// Bytes of integers of two groups of inputs.
 const PAIR: usize = GROUP * PANEL;
 
@@ -21,6 +23,19 @@ pub(super) fn avx2(tile: &Tile<'_>, products: &mut Products) {
             avx2_tile::<NearL1>(tile, products);
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1
         );
+    }
+}
+
+pub(super) fn avx_vnni(tile: &Tile<'_>, products: &mut Products) {
+    assert!(features().avx2_fma && features().avx_vnni);
+    // With few rows, reading the weights takes the time. There one pass over a panel is quicker.
+    // Both kernels give the same bits.
+    if tile.rows < MIN_AVX_VNNI_ROWS {
+        return avx2(tile, products);
+    }
+    // SAFETY: the processor has AVX-VNNI, FMA and F16C, and the caller checked the tile.
+    unsafe {
+        by_tile!(avx_vnni_tile::<NearL1>(tile, products); 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1);
     }
 }
 
@@ -110,6 +125,64 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
         unsafe {
             _mm256_storeu_ps(products, acc[0]);
             _mm256_storeu_ps(products.add(PANEL / 2), acc[1]);
+        }
+    }
+}
+
+/// # Safety
+///
+/// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
+    tile: &Tile<'_>,
+    products: &mut Products,
+) {
+    const { assert!(NR == 1) };
+    let blocks = tile.blocks();
+    let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
+    let low = _mm256_set1_epi8(15);
+    // One half of the outputs after the other. With both in one loop, the compiler keeps the inputs
+    // of all rows for the second half, for which there are too few registers.
+    for half in 0..2 {
+        let mut acc = [_mm256_setzero_ps(); MR];
+        for (index, block) in tile.weights.iter().enumerate() {
+            let block = block.as_ptr();
+            let mut dots = [_mm256_setzero_si256(); MR];
+            // SAFETY: all reads are within the block and within the inputs of each row, which are
+            // `blocks` blocks. A prefetch may point anywhere.
+            unsafe {
+                if half == 0 {
+                    F::fetch_all(block.wrapping_add(F::DISTANCE), BLOCK_BYTES);
+                }
+                for pair in 0..BLOCK / GROUP / 2 {
+                    let bytes = block.add(INTEGERS + pair * PAIR + half * PAIR / 2);
+                    let bytes = _mm256_loadu_si256(bytes.cast());
+                    let low_half = _mm256_and_si256(bytes, low);
+                    let high_half = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low);
+                    for (row, dots) in dots.iter_mut().enumerate() {
+                        let offset = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
+                        let inputs = inputs.add(offset).cast::<i32>();
+                        let first = _mm256_set1_epi32(inputs.read_unaligned());
+                        let second = _mm256_set1_epi32(inputs.add(1).read_unaligned());
+                        *dots = _mm256_dpbusd_avx_epi32(*dots, first, low_half);
+                        *dots = _mm256_dpbusd_avx_epi32(*dots, second, high_half);
+                    }
+                }
+                let halves =
+                    |offset: usize| _mm256_cvtph_ps(_mm_loadu_si128(block.add(offset).cast()));
+                let scales = halves(half * PANEL);
+                let minima = halves(MINIMA + half * PANEL);
+                for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
+                    let sum = _mm256_set1_ps(*row_sums.add(row * blocks + index));
+                    *acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, *acc);
+                    *acc = _mm256_fmadd_ps(sum, minima, *acc);
+                }
+            }
+        }
+        for (acc, products) in acc.iter().zip(&mut *products) {
+            let half = &mut products[half * PANEL / 2..][..PANEL / 2];
+            // SAFETY: half of the products of a row are one register.
+            unsafe { _mm256_storeu_ps(half.as_mut_ptr(), *acc) };
         }
     }
 }
