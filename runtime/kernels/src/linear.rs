@@ -20,12 +20,12 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Shape of the packed tensor.
     fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize>;
 
-    /// Converts `x`, `[rows, size_in]`, to `activations`. Neither dimension is 0.
+    /// Converts `x`, `[rows, size_in]`, to `activations` for layers of these sizes. No size is 0.
     fn prepare<P: ThreadPool>(
         self,
         pool: &P,
         x: &[f32],
-        size_in: usize,
+        sizes: [usize; 2],
         activations: &mut Self::Activations,
     ) -> Result<(), P::Error>;
 
@@ -114,7 +114,7 @@ pub fn multiply_all<F: WeightFormat, P: ThreadPool>(
         ys.iter_mut().for_each(|y| y.fill(0.0));
         return Ok(());
     }
-    format.prepare(pool, x, size_in, activations)?;
+    format.prepare(pool, x, [size_in, size_out], activations)?;
     let activations = &*activations;
     let ys: Vec<_> = ys.iter_mut().map(|y| Disjoint::new(y)).collect();
     let panels = panels(size_out);

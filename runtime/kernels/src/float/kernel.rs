@@ -10,7 +10,7 @@ use crate::cpu::features;
 use crate::panels::PANEL;
 use crate::parallel::Columns;
 use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
-use crate::simd::prefetch::{FarL1, FarL2, L1, NoPrefetch, Prefetch};
+use crate::simd::prefetch::{FarL1, L1, L2, NoPrefetch, Prefetch, prefers_one_stream};
 
 /// Rows of a low tile, at most. Its sums stay in registers.
 const LOW_ROWS: usize = 6;
@@ -25,21 +25,25 @@ pub(super) const MAX_PANELS: usize = LOW_PANELS;
 /// Sums of a tile, at most, in panels: rows times panels.
 pub(super) const MAX_SUMS: usize = LOW_ROWS * LOW_PANELS;
 const _: () = assert!(HIGH_ROWS * HIGH_PANELS <= MAX_SUMS);
-/// Rows up to which a loop is fastest without prefetch instructions, on a processor that prefetches
-/// across pages.
+/// Rows up to which several streams from memory are as fast as one.
 const FEW_ROWS: usize = 3;
 
-/// Panels of a tile of this many rows. Without enough registers for the sums of several panels,
-/// many rows are multiplied with one panel, which stays in a cache. With the rows of a single tile,
-/// one stream from memory is fastest on a processor that prefetches across pages.
-pub(super) fn panels_per_tile(rows: usize) -> usize {
-    let one_stream = features().prefetches_across_pages && rows > FEW_ROWS && rows <= HIGH_ROWS;
+/// Panels of a tile for a product of this many rows, of a layer of these sizes. Without enough
+/// registers for the sums of several panels, many rows are multiplied with one panel, which stays in
+/// a cache.
+pub(super) fn panels_per_tile(rows: usize, sizes: [usize; 2]) -> usize {
     match rows {
-        _ if one_stream => 1,
+        _ if is_one_stream(rows, sizes) => 1,
         ..=LOW_ROWS => LOW_PANELS,
         _ if features().avx512 => HIGH_PANELS,
         _ => 1,
     }
+}
+
+/// Whether the panels are read one after the other, as a single stream from memory. This is for the
+/// rows of one tile. With very few rows, several streams are as fast.
+fn is_one_stream(rows: usize, sizes: [usize; 2]) -> bool {
+    rows > FEW_ROWS && rows <= HIGH_ROWS && prefers_one_stream(sizes)
 }
 
 /// Element type of float weights.
@@ -68,7 +72,8 @@ pub(super) type Sums = [[f32; PANEL]; MAX_SUMS];
 pub struct Product<'a, W> {
     /// Input: `[rows, size_in]`.
     pub(super) x: &'a [f32],
-    pub(super) size_in: usize,
+    /// Inputs and outputs of the layer, which may have further panels.
+    pub(super) sizes: [usize; 2],
     /// Packed weights: `[panels, size_in]`.
     pub(super) weights: &'a [[W; PANEL]],
     /// Bias of each panel.
@@ -100,28 +105,30 @@ fn multiply<L: Lanes, W: Weight>(
     outputs: Columns<'_, f32>,
 ) {
     const { assert!(LANES == PANEL) };
-    let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
+    let [size_in, _] = product.sizes;
+    let (panels, rows) = (product.biases.len(), product.x.len() / size_in);
     assert!(
-        product.x.len() == rows * product.size_in
-            && product.weights.len() == panels * product.size_in
-            && panels <= panels_per_tile(rows)
+        product.x.len() == rows * size_in
+            && product.weights.len() == panels * size_in
+            && panels <= panels_per_tile(rows, product.sizes)
             && outputs.width().div_ceil(PANEL) == panels,
         "rows and panels as long as their inputs, and columns for all"
     );
+    let one_stream = is_one_stream(rows, product.sizes);
+    let distance = if prefers_one_stream(product.sizes) { FarL1::DISTANCE } else { L1::DISTANCE };
     // SAFETY: the assertion above checked the lengths.
     unsafe {
-        match (features().prefetches_across_pages, rows) {
-            (false, _) => multiply_tiles::<L, W, L1>(product, rows, sums, outputs),
-            (true, ..=FEW_ROWS) => {
-                multiply_tiles::<L, W, NoPrefetch>(product, rows, sums, outputs);
+        match rows {
+            _ if !features().prefetches_across_pages || one_stream => {
+                multiply_tiles::<L, W, L1>(product, rows, distance, sums, outputs);
             }
-            (true, ..=HIGH_ROWS) => multiply_tiles::<L, W, FarL1>(product, rows, sums, outputs),
-            (true, _) => multiply_tiles::<L, W, FarL2>(product, rows, sums, outputs),
+            ..=LOW_ROWS => multiply_tiles::<L, W, NoPrefetch>(product, rows, 0, sums, outputs),
+            _ => multiply_tiles::<L, W, L2>(product, rows, distance, sums, outputs),
         }
     }
 }
 
-/// Computes all rows and panels, tile by tile.
+/// Computes all rows and panels, tile by tile. Weights are prefetched at a distance in bytes.
 ///
 /// # Safety
 ///
@@ -130,6 +137,7 @@ fn multiply<L: Lanes, W: Weight>(
 unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
     rows: usize,
+    distance: usize,
     sums: &mut Sums,
     mut outputs: Columns<'_, f32>,
 ) {
@@ -142,9 +150,9 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
         unsafe {
             // The first tile brings the weights into the cache, where the others read them.
             if start == 0 {
-                multiply_tile::<L, W, F>(product, rows.clone(), sums);
+                multiply_tile::<L, W, F>(product, rows.clone(), distance, sums);
             } else {
-                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), sums);
+                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), 0, sums);
             }
         }
         // Two loops: in a single one, outputs without an activation function would wait for the
@@ -204,6 +212,7 @@ const fn is_wide<L: Lanes>() -> bool {
 unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
     product: &Product<'_, W>,
     rows: Range<usize>,
+    distance: usize,
     sums: &mut Sums,
 ) {
     macro_rules! add {
@@ -212,6 +221,7 @@ unsafe fn multiply_tile<L: Lanes, W: Weight, F: Prefetch>(
                 product,
                 first_row: rows.start,
                 first_panel: $first_panel,
+                distance,
                 sums,
                 prefetch: PhantomData,
             };
@@ -259,6 +269,8 @@ struct Accumulate<'a, 'p, W, F> {
     product: &'a Product<'p, W>,
     first_row: usize,
     first_panel: usize,
+    /// Distance in bytes at which weights are prefetched.
+    distance: usize,
     sums: &'a mut Sums,
     prefetch: PhantomData<F>,
 }
@@ -274,7 +286,8 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
         reason = "iterators over slices of registers copy them through memory"
     )]
     unsafe fn compute<L: Lanes, const MR: usize, const NR: usize>(self) {
-        let (panels, size_in) = (self.product.biases.len(), self.product.size_in);
+        let panels = self.product.biases.len();
+        let [size_in, _] = self.product.sizes;
         // SAFETY: the caller promises the rows and panels.
         unsafe {
             let x = self.product.x.as_ptr().add(self.first_row * size_in);
@@ -284,7 +297,7 @@ impl<W: Weight, F: Prefetch> Microkernel for Accumulate<'_, '_, W, F> {
                 let mut panel_weights = [L::splat(0.0); NR];
                 for panel in 0..NR {
                     let weights = weights.add(panel * size_in + input);
-                    F::fetch(weights.wrapping_byte_add(F::DISTANCE));
+                    F::fetch(weights.wrapping_byte_add(self.distance));
                     panel_weights[panel] = W::load(&*weights);
                 }
                 for row in 0..MR {
@@ -311,6 +324,8 @@ mod tests {
     use crate::simd::lanes::Portable;
 
     const PANELS: usize = LOW_PANELS;
+    /// Outputs of a layer with many panels, of which products have a few.
+    const SIZE_OUT: usize = 1024;
 
     /// Random rows, packed weights, and their exact products.
     #[allow(clippy::type_complexity, reason = "three lists")]
@@ -340,7 +355,7 @@ mod tests {
         weights: &'a [[W; PANEL]],
         biases: &'a [[f32; PANEL]],
     ) -> Product<'a, W> {
-        Product { x, size_in, weights, biases, activation: Activation::Relu }
+        Product { x, sizes: [size_in, SIZE_OUT], weights, biases, activation: Activation::Relu }
     }
 
     /// The outputs of a product. The last panel has only the outputs that `width` leaves it; the
@@ -350,7 +365,7 @@ mod tests {
         product: &Product<'_, W>,
         multiply: impl Fn(&Product<'_, W>, &mut Sums, Columns<'_, f32>),
     ) -> Vec<[f32; PANEL]> {
-        let (panels, rows) = (product.biases.len(), product.x.len() / product.size_in);
+        let (panels, rows) = (product.biases.len(), product.x.len() / product.sizes[0]);
         let mut outputs = vec![[f32::NAN; PANEL]; rows * panels];
         let y = Disjoint::new(outputs.as_flattened_mut());
         // SAFETY: no other part of `y` is in use.
@@ -373,11 +388,12 @@ mod tests {
         let biases = [bias; PANELS];
         let few = (1..=HIGH_ROWS + 1).map(|rows| (rows, 70));
         let sizes = [(1, 1), (2, 2), (5, 3), (16, 65), (19, 193), (3 * HIGH_ROWS, 7), (65, 7)];
-        for (rows, size_in) in few.chain(sizes) {
+        let long = [3, 4, 9, HIGH_ROWS, HIGH_ROWS + 1].map(|rows| (rows, 515));
+        for (rows, size_in) in few.chain(sizes).chain(long) {
             let (x, halves, exact) = example(rows, size_in);
             let singles: Vec<[f32; PANEL]> =
                 halves.iter().map(|half| half.map(f16::to_f32)).collect();
-            for panels in (1..=panels_per_tile(rows)).rev() {
+            for panels in (1..=panels_per_tile(rows, [size_in, SIZE_OUT])).rev() {
                 let (biases, halves) = (&biases[..panels], &halves[..panels * size_in]);
                 let all = multiplied(&product(&x, size_in, halves, biases), multiply_f16);
                 for (index, products) in all.iter().enumerate() {
@@ -410,7 +426,7 @@ mod tests {
     #[test]
     fn plain_rust_finds_the_same_within_rounding() {
         let (x, weights, exact) = example(5, 77);
-        let panels = panels_per_tile(5);
+        let panels = panels_per_tile(5, [77, SIZE_OUT]);
         let biases = &[[0.0; PANEL]; PANELS][..panels];
         let mut product = product(&x, 77, &weights[..panels * 77], biases);
         product.activation = Activation::Identity;

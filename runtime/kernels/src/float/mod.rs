@@ -49,7 +49,7 @@ impl<W: Weight> WeightFormat for Float<W> {
         self,
         _: &P,
         _: &[f32],
-        _: usize,
+        _: [usize; 2],
         (): &mut (),
     ) -> Result<(), P::Error> {
         Ok(())
@@ -60,7 +60,7 @@ impl<W: Weight> WeightFormat for Float<W> {
         // One array for all panels: to clear it for each panel takes a fortieth of the instructions
         // of a small model's step.
         let mut sums = [[0.0; PANEL]; MAX_SUMS];
-        let step = panels_per_tile(layer.rows);
+        let step = panels_per_tile(layer.rows, [size_in, layer.size_out]);
         // The passes have about the same number of rows.
         let pass = layer.rows.div_ceil(layer.rows.div_ceil(MC)).next_multiple_of(HIGH_ROWS);
         for start in (0..layer.rows).step_by(pass) {
@@ -76,7 +76,7 @@ impl<W: Weight> WeightFormat for Float<W> {
                 }
                 let product = Product {
                     x: &layer.x[start * size_in..][..rows * size_in],
-                    size_in,
+                    sizes: [size_in, layer.size_out],
                     weights: layer.packed[first * PANEL * size_in..]
                         [..group.len() * PANEL * size_in]
                         .as_chunks()

@@ -53,7 +53,7 @@ impl WeightFormat for Int4 {
         self,
         pool: &P,
         x: &[f32],
-        size_in: usize,
+        [size_in, _]: [usize; 2],
         activations: &mut BlockActivations,
     ) -> Result<(), P::Error> {
         let layout = Layout { stride: blocks(size_in) * BLOCK, mr: 1, group: GROUP };

@@ -45,10 +45,10 @@ impl WeightFormat for Int8 {
         self,
         pool: &P,
         x: &[f32],
-        size_in: usize,
+        [size_in, size_out]: [usize; 2],
         activations: &mut QuantizedActivations,
     ) -> Result<(), P::Error> {
-        let shape = self.instructions.tile_shape(x.len() / size_in);
+        let shape = self.instructions.tile_shape(x.len() / size_in, [size_in, size_out]);
         let layout = Layout {
             stride: padded_inputs(size_in).next_multiple_of(shape.group),
             mr: shape.mr,
@@ -68,7 +68,10 @@ impl WeightFormat for Int8 {
             layer,
             scales: scales.as_chunks().0,
             sums: sums.as_chunks().0,
-            shape: layer.format.instructions.tile_shape(layer.rows),
+            shape: layer
+                .format
+                .instructions
+                .tile_shape(layer.rows, [layer.size_in, layer.size_out]),
         };
         // SAFETY: the caller promises that no other thread writes these columns.
         unsafe { layer.apply(activations, panels, y) };

@@ -24,6 +24,7 @@ use crate::panels::GROUP;
 use crate::panels::MATRIX_GROUP;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::amx::{ElementType, TileRegisters};
+use crate::simd::prefetch::prefers_one_stream;
 
 /// Rows of an AVX-512 tile, at most. A register holds 16 sums.
 const MAX_AVX512_ROWS: usize = 12;
@@ -94,19 +95,19 @@ impl Instructions {
         available.map(|(instructions, _)| instructions).collect()
     }
 
-    /// The shape of tiles for `rows` rows.
+    /// The shape of tiles for `rows` rows and a layer of these sizes, inputs and outputs.
     ///
     /// The sums of a tile stay in registers, and many sums hide the latency of a dot product. With
     /// many rows, each weight that is read serves all of them. With few rows, several panels are
-    /// read at once, since several streams from memory are faster than one. The exception is a
-    /// processor that prefetches well for one stream.
-    fn tile_shape(self, rows: usize) -> TileShape {
+    /// read at once, since several streams from memory are faster than one, unless the processor
+    /// prefers one.
+    fn tile_shape(self, rows: usize, sizes: [usize; 2]) -> TileShape {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx && rows > MAX_AVX512_ROWS {
             return amx::tile_shape(rows);
         }
         let one_stream =
-            self == Self::Avx512Vnni && features().prefetches_across_pages && rows <= ONE_STREAM;
+            self == Self::Avx512Vnni && rows <= ONE_STREAM && prefers_one_stream(sizes);
         let max_rows = match self {
             _ if one_stream => MAX_STREAM_ROWS,
             Self::Portable | Self::Avx2 | Self::Neon | Self::DotProd => 4,

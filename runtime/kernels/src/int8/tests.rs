@@ -19,33 +19,35 @@ fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
 fn check(rows: usize, stride: usize, activation_bits: u32, activations: &[u8], weights: &[i8]) {
     for instructions in Instructions::available() {
         let mut multiplier = instructions.multiplier();
-        let shape = instructions.tile_shape(rows);
-        assert!(shape.mr * rows.div_ceil(shape.mr) >= rows && shape.mr <= MAX_ROWS);
-        for rows in [rows.min(shape.mr), 1 + (rows - 1) % shape.mr] {
-            for panels in [shape.nr, 1] {
-                let tile = Tile {
-                    activations: &activations[..rows * stride.next_multiple_of(shape.group)],
-                    rows,
-                    group: shape.group,
-                    stride,
-                    activation_bits,
-                    weights: &weights[..panels * stride * PANEL],
-                    panels,
-                };
-                let mut sums = [[-1; PANEL]; MAX_SUMS];
-                multiplier.multiply(&tile, &mut sums);
-                for (index, sums) in sums.iter().enumerate() {
-                    let (row, panel) = (index / panels, index % panels);
-                    for (output, &sum) in sums.iter().enumerate() {
-                        let expected = match row < rows {
-                            true => reference(&tile, row, panel, output),
-                            false => -1,
-                        };
-                        assert_eq!(
-                            sum, expected,
-                            "{instructions:?}: row {row} of {rows}, panel {panel} of {panels}, \
-                             output {output}"
-                        );
+        let [small, large] = [1, 1024].map(|size| instructions.tile_shape(rows, [size, size]));
+        for shape in [small, large] {
+            assert!(shape.mr * rows.div_ceil(shape.mr) >= rows && shape.mr <= MAX_ROWS);
+            for rows in [rows.min(shape.mr), 1 + (rows - 1) % shape.mr] {
+                for panels in [shape.nr, 1] {
+                    let tile = Tile {
+                        activations: &activations[..rows * stride.next_multiple_of(shape.group)],
+                        rows,
+                        group: shape.group,
+                        stride,
+                        activation_bits,
+                        weights: &weights[..panels * stride * PANEL],
+                        panels,
+                    };
+                    let mut sums = [[-1; PANEL]; MAX_SUMS];
+                    multiplier.multiply(&tile, &mut sums);
+                    for (index, sums) in sums.iter().enumerate() {
+                        let (row, panel) = (index / panels, index % panels);
+                        for (output, &sum) in sums.iter().enumerate() {
+                            let expected = match row < rows {
+                                true => reference(&tile, row, panel, output),
+                                false => -1,
+                            };
+                            assert_eq!(
+                                sum, expected,
+                                "{instructions:?}: row {row} of {rows}, panel {panel} of {panels}, \
+                                 output {output}"
+                            );
+                        }
                     }
                 }
             }

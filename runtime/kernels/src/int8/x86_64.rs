@@ -48,13 +48,15 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, sums: &mut Sums) {
                 1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1 7 x 1 8 x 1 9 x 1 10 x 1 11 x 1 12 x 1
                 13 x 1 14 x 1 15 x 1 16 x 1 17 x 1 18 x 1 19 x 1 20 x 1 21 x 1 22 x 1 23 x 1 24 x 1
             ),
+            (_, 4, _) => by_tile!(
+                avx512_vnni_tile::<L1>(tile, sums); 1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4
+            ),
             (true, ..) => by_tile!(
                 avx512_vnni_tile::<L2>(tile, sums);
                 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
             ),
             (false, ..) => by_tile!(
                 avx512_vnni_tile::<L1>(tile, sums);
-                1 x 4 2 x 4 3 x 4 4 x 4 5 x 4 6 x 4
                 1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2 9 x 2 10 x 2 11 x 2 12 x 2
             ),
         }

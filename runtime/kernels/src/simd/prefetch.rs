@@ -7,6 +7,21 @@
 //! with more arithmetic is fastest with a single stream, and with instructions that prefetch far
 //! ahead.
 
+use crate::cpu::features;
+
+/// Inputs from which on a panel is long enough to be read as a single stream.
+const MIN_STREAM_INPUTS: usize = 512;
+/// Weights from which on a layer is read as a single stream. Models with smaller layers fit into
+/// caches, where tiles of several panels are faster.
+const MIN_STREAM_WEIGHTS: usize = 1 << 18;
+
+/// Whether the panels of a layer are best read one after the other, as a single stream from memory.
+pub(crate) fn prefers_one_stream([size_in, size_out]: [usize; 2]) -> bool {
+    features().prefetches_across_pages
+        && size_in >= MIN_STREAM_INPUTS
+        && size_in * size_out >= MIN_STREAM_WEIGHTS
+}
+
 /// Bytes of a cache line.
 pub(crate) const CACHE_LINE: usize = 64;
 
@@ -43,8 +58,6 @@ pub(crate) type L1 = IntoCache<1, 2048>;
 pub(crate) type FarL1 = IntoCache<1, 8192>;
 /// Prefetch into the second-level cache.
 pub(crate) type L2 = IntoCache<2, 2048>;
-/// Prefetch into the second-level cache, far ahead.
-pub(crate) type FarL2 = IntoCache<2, 8192>;
 
 /// Prefetch into the cache of a level, 1 or 2, at a distance in bytes.
 pub(crate) struct IntoCache<const LEVEL: u8, const DISTANCE: usize>;
