@@ -20,7 +20,8 @@ pub trait WeightFormat: Copy + Debug + PartialEq + Send + Sync + 'static {
     /// Shape of the packed tensor.
     fn packed_shape(size_out: usize, size_in: usize) -> Vec<usize>;
 
-    /// Converts `x`, `[rows, size_in]`, to `activations` for layers of these sizes. No size is 0.
+    /// Converts `x`, `[rows, size_in]`, to `activations`. `sizes` are `[size_in, size_out]` of the
+    /// layers. `x` is not empty.
     fn prepare<P: ThreadPool>(
         self,
         pool: &P,
@@ -79,8 +80,8 @@ pub struct Layer<'a, F: WeightFormat> {
 /// Rows from which on a task of few panels takes long enough.
 const MANY_ROWS: usize = 64;
 
-/// Panels of a task of a layer with `rows` rows and `panels` panels. They are whole tiles of two or
-/// four panels. With many rows, tasks are small, so that all threads end at about the same time.
+/// Panels of a task of a layer with `rows` rows and `panels` panels. They are whole tiles of one, two
+/// or four panels. With many rows, tasks are small, so that all threads end at about the same time.
 const fn panels_per_task(rows: usize, panels: usize) -> usize {
     match (rows, panels) {
         (MANY_ROWS.., _) => 4,
@@ -179,9 +180,10 @@ mod tests {
     where
         F::Activations: Default,
     {
-        for (rows, size_in, size_out) in
-            [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4), (2, 32, 3100), (1030, 8, 20)]
-        {
+        let small =
+            [(1, 10, 5), (3, 64, 300), (40, 90, 150), (0, 4, 4), (2, 32, 3100), (1030, 8, 20)];
+        let large = [2, 10, 30, 70].map(|rows| (rows, 512, 530));
+        for (rows, size_in, size_out) in small.into_iter().chain(large) {
             let x: Vec<f32> = (0..rows * size_in).map(|i| (i * 37 % 101) as f32 - 50.0).collect();
             let numbers = |count: usize, salt: usize| -> Vec<f32> {
                 (0..count).map(|i| ((i * 13 + salt * 7) % 31) as f32 / 100.0).collect()
@@ -211,6 +213,12 @@ mod tests {
             });
             assert!(alone.iter().flatten().all(|value| value.is_finite()));
             assert!(rows == 0 || alone[0] != alone[1] && alone[1] != alone[2]);
+            for (row, x) in x.chunks(size_in).enumerate() {
+                let layer = Layer { x, rows: 1, ..layers[0] };
+                let mut single = vec![f32::NAN; size_out];
+                let Ok(()) = layer.multiply(&SingleThread, &mut activations, &mut single);
+                assert_eq!(single, alone[0][row * size_out..][..size_out], "row {row} of {rows}");
+            }
             let mut together = vec![vec![f32::NAN; rows * size_out]; 3];
             let mut ys: Vec<_> = together.iter_mut().map(|y| &mut y[..]).collect();
             let Ok(()) = multiply_all(&SingleThread, &layers, &mut activations, &mut ys);

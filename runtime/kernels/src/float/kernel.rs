@@ -10,7 +10,7 @@ use crate::cpu::features;
 use crate::panels::PANEL;
 use crate::parallel::Columns;
 use crate::simd::lanes::{FloatElement, LANES, Lanes, Microkernel, dispatch_lanes};
-use crate::simd::prefetch::{FarL1, L1, L2, NoPrefetch, Prefetch, prefers_one_stream};
+use crate::simd::prefetch::{FAR, L1, L2, NoPrefetch, Prefetch, prefers_one_stream};
 
 /// Rows of a low tile, at most. Its sums stay in registers.
 const LOW_ROWS: usize = 6;
@@ -28,9 +28,14 @@ const _: () = assert!(HIGH_ROWS * HIGH_PANELS <= MAX_SUMS);
 /// Rows up to which several streams from memory are as fast as one.
 const FEW_ROWS: usize = 3;
 
-/// Panels of a tile for a product of this many rows, of a layer of these sizes. Without enough
-/// registers for the sums of several panels, many rows are multiplied with one panel, which stays in
-/// a cache.
+/// Distance in bytes at which weights are prefetched, unless they are one stream: 32 inputs.
+const fn near<W>() -> usize {
+    32 * size_of::<[W; PANEL]>()
+}
+
+/// Panels of a tile for a product of this many rows of a layer, `[size_in, size_out]`. Without
+/// enough registers for the sums of several panels, many rows are multiplied with one panel, which
+/// stays in a cache.
 pub(super) fn panels_per_tile(rows: usize, sizes: [usize; 2]) -> usize {
     match rows {
         _ if is_one_stream(rows, sizes) => 1,
@@ -40,8 +45,8 @@ pub(super) fn panels_per_tile(rows: usize, sizes: [usize; 2]) -> usize {
     }
 }
 
-/// Whether the panels are read one after the other, as a single stream from memory. This is for the
-/// rows of one tile. With very few rows, several streams are as fast.
+/// Whether the panels are read one after the other, as a single stream from memory. Only products of
+/// a single tile are. With very few rows, several streams are as fast.
 fn is_one_stream(rows: usize, sizes: [usize; 2]) -> bool {
     rows > FEW_ROWS && rows <= HIGH_ROWS && prefers_one_stream(sizes)
 }
@@ -114,16 +119,17 @@ fn multiply<L: Lanes, W: Weight>(
             && outputs.width().div_ceil(PANEL) == panels,
         "rows and panels as long as their inputs, and columns for all"
     );
-    let one_stream = is_one_stream(rows, product.sizes);
-    let distance = if prefers_one_stream(product.sizes) { FarL1::DISTANCE } else { L1::DISTANCE };
+    let across_pages = features().prefetches_across_pages;
+    // A value and not the constant of a type, so that tiles are not compiled for each distance.
+    let distance = if prefers_one_stream(product.sizes) { FAR } else { near::<W>() };
     // SAFETY: the assertion above checked the lengths.
     unsafe {
-        match rows {
-            _ if !features().prefetches_across_pages || one_stream => {
-                multiply_tiles::<L, W, L1>(product, rows, distance, sums, outputs);
-            }
-            ..=LOW_ROWS => multiply_tiles::<L, W, NoPrefetch>(product, rows, 0, sums, outputs),
-            _ => multiply_tiles::<L, W, L2>(product, rows, distance, sums, outputs),
+        if !across_pages || is_one_stream(rows, product.sizes) {
+            multiply_tiles::<L, W, L1>(product, rows, distance, sums, outputs);
+        } else if rows > LOW_ROWS {
+            multiply_tiles::<L, W, L2>(product, rows, distance, sums, outputs);
+        } else {
+            multiply_tiles::<L, W, NoPrefetch>(product, rows, distance, sums, outputs);
         }
     }
 }
@@ -152,7 +158,7 @@ unsafe fn multiply_tiles<L: Lanes, W: Weight, F: Prefetch>(
             if start == 0 {
                 multiply_tile::<L, W, F>(product, rows.clone(), distance, sums);
             } else {
-                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), 0, sums);
+                multiply_tile::<L, W, NoPrefetch>(product, rows.clone(), distance, sums);
             }
         }
         // Two loops: in a single one, outputs without an activation function would wait for the
@@ -426,15 +432,11 @@ mod tests {
     #[test]
     fn plain_rust_finds_the_same_within_rounding() {
         let (x, weights, exact) = example(5, 77);
-        let panels = panels_per_tile(5, [77, SIZE_OUT]);
-        let biases = &[[0.0; PANEL]; PANELS][..panels];
-        let mut product = product(&x, 77, &weights[..panels * 77], biases);
+        let mut product = product(&x, 77, &weights, &[[0.0; PANEL]; PANELS]);
         product.activation = Activation::Identity;
         let products = multiplied(&product, multiply::<Portable, f16>);
-        for (products, exact) in products.chunks(panels).zip(exact.chunks(PANELS)) {
-            for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
-                assert!((f64::from(*product) - exact).abs() < 1e-3, "{product} and not {exact}");
-            }
+        for (product, exact) in products.as_flattened().iter().zip(exact.as_flattened()) {
+            assert!((f64::from(*product) - exact).abs() < 1e-3, "{product} and not {exact}");
         }
     }
 }

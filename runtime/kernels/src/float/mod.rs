@@ -60,11 +60,9 @@ impl<W: Weight> WeightFormat for Float<W> {
         // One array for all panels: to clear it for each panel takes a fortieth of the instructions
         // of a small model's step.
         let mut sums = [[0.0; PANEL]; MAX_SUMS];
-        let step = panels_per_tile(layer.rows, [size_in, layer.size_out]);
-        // The passes have about the same number of rows.
-        let pass = layer.rows.div_ceil(layer.rows.div_ceil(MC)).next_multiple_of(HIGH_ROWS);
-        for start in (0..layer.rows).step_by(pass) {
-            let rows = pass.min(layer.rows - start);
+        for pass in passes(layer.rows) {
+            let (start, rows) = (pass.start, pass.len());
+            let step = panels_per_tile(rows, [size_in, layer.size_out]);
             for first in panels.clone().step_by(step) {
                 let group = first..(first + step).min(panels.end);
                 let mut biases = [[0.0; PANEL]; MAX_PANELS];
@@ -93,6 +91,12 @@ impl<W: Weight> WeightFormat for Float<W> {
     }
 }
 
+/// Cuts rows into passes of about the same number of rows, which are whole tiles.
+fn passes(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let pass = rows.div_ceil(rows.div_ceil(MC).max(1)).max(1).next_multiple_of(HIGH_ROWS);
+    (0..rows).step_by(pass).map(move |start| start..(start + pass).min(rows))
+}
+
 impl<W: Weight> TableFormat for Float<W> {
     fn row(packed: &[W], _: &[f32], index: usize, y: &mut [f32]) {
         let panel = &packed[index / PANEL * PANEL * y.len()..];
@@ -106,6 +110,16 @@ impl<W: Weight> TableFormat for Float<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passes_are_whole_tiles_that_cover_all_rows() {
+        for rows in [0, 1, 12, 512, 513, 1030, 21_676, 131_072] {
+            let passes: Vec<_> = passes(rows).collect();
+            assert_eq!(passes.iter().cloned().flatten().count(), rows);
+            assert!(passes.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert!(passes.iter().all(|pass| pass.start % HIGH_ROWS == 0 && pass.len() < 2 * MC));
+        }
+    }
 
     #[test]
     fn rows_of_a_table_come_back() {

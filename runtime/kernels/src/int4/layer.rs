@@ -198,7 +198,8 @@ fn finish_panel(
 }
 
 dispatch! {
-    /// Applies the scale and minimum of each row, the bias and the activation function.
+    /// Applies the scale and minimum of each row, the bias and the activation function, and writes
+    /// the outputs.
     fn finish(
         products: &[[f32; PANEL]],
         rows: &[RowScale],

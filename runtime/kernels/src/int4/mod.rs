@@ -25,10 +25,10 @@ use self::tile::{MAX_PANELS, MAX_ROWS, Products, Tile};
 use crate::cpu::features;
 use crate::int8::Instructions;
 
-/// Panels of a tile, if the product has this many rows. With few rows several panels are read at
-/// once, since several streams from memory are faster than one. The exception is a processor that
-/// prefetches well for one stream. With many rows a panel stays in a cache, and tiles of several
-/// panels would need more registers than there are.
+/// Panels of a tile, if the product has this many rows. With the rows of one tile, several panels
+/// are read at once, since several streams from memory are faster than one. With more rows a panel
+/// stays in a cache, and one panel at a time leaves enough registers. A processor that prefetches
+/// across pages always reads one panel.
 fn panels_per_tile(instructions: Instructions, rows: usize) -> usize {
     match (instructions, rows) {
         (Instructions::Avx512Vnni, _) if features().prefetches_across_pages => 1,

@@ -6,10 +6,8 @@ use super::layout::{BLOCK, BLOCK_BYTES, INTEGERS, MINIMA};
 use super::tile::{Products, Tile};
 use crate::cpu::features;
 use crate::panels::{GROUP, PANEL};
-use crate::simd::prefetch::{FarL1, IntoCache, Prefetch};
+use crate::simd::prefetch::{FarL1, NearL1, Prefetch};
 
-/// Prefetch of several streams, or with AVX2.
-type NearL1 = IntoCache<1, 1536>;
 /// Rows from which on dot products of 256 bits pay.
 const MIN_AVX_VNNI_ROWS: usize = 4;
 /// Bytes of integers of two groups of inputs.
@@ -28,8 +26,8 @@ pub(super) fn avx2(tile: &Tile<'_>, products: &mut Products) {
 
 pub(super) fn avx_vnni(tile: &Tile<'_>, products: &mut Products) {
     assert!(features().avx2_fma && features().avx_vnni);
-    // With few rows, reading the weights takes the time. There one pass over a panel is quicker.
-    // Both kernels give the same bits.
+    // With few rows, reading the weights takes most of the time. Then one pass over a panel is
+    // faster than two. Both kernels give the same bits.
     if tile.rows < MIN_AVX_VNNI_ROWS {
         return avx2(tile, products);
     }
@@ -52,7 +50,7 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
             by_tile!(
                 avx512_vnni_tile::<NearL1>(tile, products);
                 1 x 4 2 x 4 3 x 4 4 x 4
-                1 x 2 2 x 2 3 x 2 4 x 2 5 x 2 6 x 2 7 x 2 8 x 2
+                5 x 2 6 x 2 7 x 2 8 x 2
             );
         }
     }
@@ -141,8 +139,8 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     let blocks = tile.blocks();
     let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
     let low = _mm256_set1_epi8(15);
-    // One half of the outputs after the other. With both in one loop, the compiler keeps the inputs
-    // of all rows for the second half, for which there are too few registers.
+    // One half of the outputs after the other. With both in one loop, the compiler would keep the
+    // inputs of all rows in registers for the second half, and there are too few registers.
     for half in 0..2 {
         let mut acc = [_mm256_setzero_ps(); MR];
         for (index, block) in tile.weights.iter().enumerate() {
@@ -204,14 +202,12 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
             let block = tile.weights[panel * blocks + index].as_ptr();
             // A dot product waits for the one before it. For a single panel there are enough
             // registers for two sums of each row.
-            let second_sum = if NR == 1 { 1 } else { 0 };
+            let second_sum = usize::from(NR == 1);
             let mut dots = [[_mm512_setzero_si512(); 2]; MR];
             // SAFETY: all reads are within the block and within the inputs of each row, which are
             // `blocks` blocks. A prefetch may point anywhere.
             unsafe {
-                for line in 0..BLOCK_BYTES / 64 {
-                    F::fetch(block.wrapping_add(F::DISTANCE + line * 64));
-                }
+                F::fetch_all(block.wrapping_add(F::DISTANCE), BLOCK_BYTES);
                 for pair in 0..BLOCK / GROUP / 2 {
                     let bytes = _mm512_loadu_si512(block.add(INTEGERS + pair * PAIR).cast());
                     let low_half = _mm512_and_si512(bytes, low);

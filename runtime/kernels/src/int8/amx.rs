@@ -17,7 +17,7 @@ const REGISTER_BYTES: usize = ROWS * STEP;
 /// leave.
 pub(super) fn tile_shape(rows: usize) -> TileShape {
     let mr = rows.div_ceil(rows.div_ceil(MAX_ROWS));
-    TileShape { mr, nr: if mr > ROWS { 2 } else { 4 }, group: STEP }
+    TileShape { mr, nr: if mr > ROWS { 2 } else { 4 }, group: STEP, one_stream: false }
 }
 
 /// Rows of each register. Registers 0 to 3 hold sums, 4 and 5 activations, 6 and 7 weights. If

@@ -139,10 +139,10 @@ impl Int8Layer<'_> {
                 let width = columns.iter().map(|columns| columns.count).sum();
                 let next = packed.as_ptr().wrapping_add((panel + count) * PANEL * stride);
                 for (index, tile) in tiles.clone().enumerate() {
-                    if tiles.len() > 1 && self.shape.nr > 1 {
+                    if tiles.len() > 1 && !self.shape.one_stream {
                         // The next panels are not in a cache. Each tile prefetches a part of them,
-                        // so that the arithmetic of all tiles hides the latency. A single panel is
-                        // read as a stream, which prefetches by itself.
+                        // so that the arithmetic of all tiles hides the latency. The kernel of one
+                        // stream prefetches them itself.
                         let part = panels_size.div_ceil(tiles.len());
                         L2::fetch_all(next.wrapping_add(index * part), part);
                     }

@@ -26,13 +26,13 @@ use crate::panels::MATRIX_GROUP;
 use crate::simd::amx::{ElementType, TileRegisters};
 use crate::simd::prefetch::prefers_one_stream;
 
-/// Rows of an AVX-512 tile, at most. A register holds 16 sums.
+/// Rows of an AVX-512 tile of several panels, at most. A register holds 16 sums.
 const MAX_AVX512_ROWS: usize = 12;
-/// Rows of a tile with AVX-512 that reads its weights as one stream, at most.
-const MAX_STREAM_ROWS: usize = 24;
-/// Rows of a product up to which one stream from memory is faster than tiles of several panels,
-/// which need fewer reads of the cache.
-const ONE_STREAM: usize = 64;
+/// Rows of an AVX-512 tile that reads its weights as one stream, at most.
+const MAX_STREAM_TILE_ROWS: usize = 24;
+/// Rows of a product up to which its weights are read as one stream. With more rows, tiles of
+/// several panels are faster: they read the activations less often.
+const MAX_STREAM_ROWS: usize = 64;
 
 /// The greatest magnitude of a weight. The smallest weight is its negative.
 pub const MAX_WEIGHT: i8 = i8::MAX;
@@ -99,17 +99,17 @@ impl Instructions {
     ///
     /// The sums of a tile stay in registers, and many sums hide the latency of a dot product. With
     /// many rows, each weight that is read serves all of them. With few rows, several panels are
-    /// read at once, since several streams from memory are faster than one, unless the processor
-    /// prefers one.
+    /// read at once, since several streams from memory are faster than one. The exception is a large
+    /// layer on a processor that prefetches across pages: see [`prefers_one_stream`].
     fn tile_shape(self, rows: usize, sizes: [usize; 2]) -> TileShape {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx && rows > MAX_AVX512_ROWS {
             return amx::tile_shape(rows);
         }
         let one_stream =
-            self == Self::Avx512Vnni && rows <= ONE_STREAM && prefers_one_stream(sizes);
+            self == Self::Avx512Vnni && rows <= MAX_STREAM_ROWS && prefers_one_stream(sizes);
         let max_rows = match self {
-            _ if one_stream => MAX_STREAM_ROWS,
+            _ if one_stream => MAX_STREAM_TILE_ROWS,
             Self::Portable | Self::Avx2 | Self::Neon | Self::DotProd => 4,
             Self::AvxVnni => 6,
             Self::Avx512Vnni | Self::Amx => MAX_AVX512_ROWS,
@@ -121,7 +121,7 @@ impl Instructions {
             (Self::Avx512Vnni | Self::Amx, _) | (Self::AvxVnni, 0..=3) => 2,
             _ => 1,
         };
-        TileShape { mr, nr, group: GROUP }
+        TileShape { mr, nr, group: GROUP, one_stream }
     }
 
     /// A multiplier that uses this instruction set.

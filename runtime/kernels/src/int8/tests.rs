@@ -15,15 +15,19 @@ fn reference(tile: &Tile<'_>, row: usize, panel: usize, output: usize) -> i32 {
         .sum()
 }
 
-/// Checks the sums of rows and panels in tiles of each instruction set's shape.
+/// Checks the sums of rows and panels in tiles of each instruction set's shapes, for a small and a
+/// large layer.
 fn check(rows: usize, stride: usize, activation_bits: u32, activations: &[u8], weights: &[i8]) {
     for instructions in Instructions::available() {
         let mut multiplier = instructions.multiplier();
-        let [small, large] = [1, 1024].map(|size| instructions.tile_shape(rows, [size, size]));
-        for shape in [small, large] {
-            assert!(shape.mr * rows.div_ceil(shape.mr) >= rows && shape.mr <= MAX_ROWS);
+        let mut shapes = [1, 1024].map(|size| instructions.tile_shape(rows, [size; 2])).to_vec();
+        shapes.dedup();
+        for shape in shapes {
+            assert!(shape.mr <= MAX_ROWS);
+            let mut panels: Vec<_> = (1..=shape.nr).map(|left| shape.next_panels(left)).collect();
+            panels.dedup();
             for rows in [rows.min(shape.mr), 1 + (rows - 1) % shape.mr] {
-                for panels in [shape.nr, 1] {
+                for &panels in &panels {
                     let tile = Tile {
                         activations: &activations[..rows * stride.next_multiple_of(shape.group)],
                         rows,

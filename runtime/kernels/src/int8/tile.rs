@@ -23,6 +23,8 @@ pub(super) struct TileShape {
     pub(super) nr: usize,
     /// Inputs of a row that lie side by side: `GROUP` or `MATRIX_GROUP`.
     pub(super) group: usize,
+    /// Whether the panels are read one after the other, as a single stream from memory.
+    pub(super) one_stream: bool,
 }
 
 impl TileShape {

@@ -5,12 +5,10 @@ use std::arch::x86_64::*;
 use super::tile::{MAX_PANELS, Sums, Tile};
 use crate::cpu::features;
 use crate::panels::{BLOCK, GROUP, PANEL};
-use crate::simd::prefetch::{FarL1, IntoCache, L1, L2, NoPrefetch, Prefetch};
+use crate::simd::prefetch::{FarL1, L1, L2, NearL1, NoPrefetch, Prefetch};
 
 /// Bits of an activation up to which two products fit 16 bits.
 const MAX_PAIRED_BITS: u32 = 7;
-/// Prefetch with AVX2, which is slower than AVX-512 and so needs a shorter distance.
-type Avx2Prefetch = IntoCache<1, 1536>;
 
 pub(super) fn avx2(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(features().avx2);
@@ -18,9 +16,9 @@ pub(super) fn avx2(tile: &Tile<'_>, sums: &mut Sums) {
     unsafe {
         match tile.activation_bits {
             0..=MAX_PAIRED_BITS => {
-                by_tile!(avx2_paired::<Avx2Prefetch>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1);
+                by_tile!(avx2_paired::<NearL1>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1);
             }
-            _ => by_tile!(avx2_widened::<Avx2Prefetch>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1),
+            _ => by_tile!(avx2_widened::<NearL1>(tile, sums); 1 x 1 2 x 1 3 x 1 4 x 1),
         }
     }
 }
@@ -30,7 +28,7 @@ pub(super) fn avx_vnni(tile: &Tile<'_>, sums: &mut Sums) {
     // SAFETY: the processor has AVX-VNNI, and the caller checked the tile.
     unsafe {
         by_tile!(
-            avx_vnni_tile::<Avx2Prefetch>(tile, sums);
+            avx_vnni_tile::<NearL1>(tile, sums);
             1 x 1 2 x 1 3 x 1 4 x 1 5 x 1 6 x 1
             1 x 2 2 x 2 3 x 2
         );
@@ -41,6 +39,7 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, sums: &mut Sums) {
     assert!(features().avx512_vnni);
     // SAFETY: the processor has AVX-512 with VNNI, and the caller checked the tile.
     unsafe {
+        // `simd::prefetch` says which prefetch is for which processor and which tile.
         match (features().prefetches_across_pages, tile.panels, tile.rows) {
             (true, 1, 1..=2) => by_tile!(avx512_vnni_tile::<NoPrefetch>(tile, sums); 1 x 1 2 x 1),
             (_, 1, _) => by_tile!(
@@ -187,7 +186,7 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     tile: &Tile<'_>,
     sums: &mut Sums,
 ) {
-    const { assert!(NR <= MAX_PANELS) };
+    const { assert!(NR <= MAX_PANELS && F::DISTANCE.is_multiple_of(GROUP * PANEL)) };
     let (inputs, panels) = (tile.activations.as_ptr(), tile.weights.as_ptr());
     let mut acc = [[_mm512_setzero_si512(); NR]; MR];
     // Near the panels' end, the beginning of the next tile's panels is prefetched.
@@ -197,8 +196,9 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
         [(0..near_end, F::DISTANCE), (near_end..tile.stride, F::DISTANCE + (NR - 1) * panel_size)]
     {
         for input in range.step_by(GROUP) {
-            // SAFETY: `input` is below the stride, a multiple of a group, which is the length of
-            // the rows and of the panels. A prefetch may point anywhere.
+            // SAFETY: `input` is below the stride, which is the length of the rows and of the panels.
+            // Both are multiples of a group: the distance is one of the groups of a panel. A
+            // prefetch may point anywhere.
             unsafe {
                 let mut weights = [_mm512_setzero_si512(); NR];
                 for (panel, weights) in weights.iter_mut().enumerate() {

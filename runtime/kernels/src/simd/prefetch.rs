@@ -3,9 +3,10 @@
 //! A processor detects such a loop and prefetches by itself, but most processors stop at the end of
 //! a page. A loop that reads several streams reaches the end of a page often, so one prefetch
 //! instruction for each cache line pays. AMD processors since Zen 4 prefetch across pages by
-//! themselves. There a loop with little arithmetic is fastest without prefetch instructions. A loop
-//! with more arithmetic is fastest with a single stream, and with instructions that prefetch far
-//! ahead.
+//! themselves. There a loop with little arithmetic is fastest without prefetch instructions. With a
+//! few rows, which need more arithmetic, a large layer is multiplied fastest as a single stream that
+//! is prefetched far ahead. With many rows, tiles have several panels, and prefetching into the
+//! second-level cache is fastest.
 
 use crate::cpu::features;
 
@@ -15,7 +16,8 @@ const MIN_STREAM_INPUTS: usize = 512;
 /// caches, where tiles of several panels are faster.
 const MIN_STREAM_WEIGHTS: usize = 1 << 18;
 
-/// Whether the panels of a layer are best read one after the other, as a single stream from memory.
+/// Whether the panels of a layer, `[size_in, size_out]`, are best read one after the other, as a
+/// single stream from memory.
 pub(crate) fn prefers_one_stream([size_in, size_out]: [usize; 2]) -> bool {
     features().prefetches_across_pages
         && size_in >= MIN_STREAM_INPUTS
@@ -27,7 +29,8 @@ pub(crate) const CACHE_LINE: usize = 64;
 
 /// Whether a loop prefetches, into which cache, and how far ahead.
 pub(crate) trait Prefetch {
-    /// Distance in bytes between what a loop reads and what it prefetches at the same time.
+    /// Distance in bytes between what a loop reads and what it prefetches at the same time, if the
+    /// loop has no distance of its own.
     const DISTANCE: usize;
 
     /// Prefetches the cache line at an address, which need not be readable.
@@ -52,10 +55,16 @@ impl Prefetch for NoPrefetch {
     fn fetch<T>(_: *const T) {}
 }
 
+/// A long distance in bytes.
+pub(crate) const FAR: usize = 8192;
+
+/// Prefetch into the first-level cache, a short distance ahead: for AVX2, which is slower, and for
+/// several streams of int4.
+pub(crate) type NearL1 = IntoCache<1, 1536>;
 /// Prefetch into the first-level cache.
 pub(crate) type L1 = IntoCache<1, 2048>;
 /// Prefetch into the first-level cache, far ahead.
-pub(crate) type FarL1 = IntoCache<1, 8192>;
+pub(crate) type FarL1 = IntoCache<1, FAR>;
 /// Prefetch into the second-level cache.
 pub(crate) type L2 = IntoCache<2, 2048>;
 
