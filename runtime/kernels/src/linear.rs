@@ -80,8 +80,9 @@ pub struct Layer<'a, F: WeightFormat> {
 /// Rows from which on a task of few panels takes long enough.
 const MANY_ROWS: usize = 64;
 
-/// Panels of a task of a layer with `rows` rows and `panels` panels. They are whole tiles of one, two
-/// or four panels. With many rows, tasks are small, so that all threads end at about the same time.
+/// Panels of a task of a layer with `rows` rows and `panels` panels. They are whole tiles of one,
+/// two or four panels. With many rows, tasks are small, so that all threads end at about the same
+/// time.
 const fn panels_per_task(rows: usize, panels: usize) -> usize {
     match (rows, panels) {
         (MANY_ROWS.., _) => 4,

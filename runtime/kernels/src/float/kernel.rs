@@ -45,8 +45,8 @@ pub(super) fn panels_per_tile(rows: usize, sizes: [usize; 2]) -> usize {
     }
 }
 
-/// Whether the panels are read one after the other, as a single stream from memory. Only products of
-/// a single tile are. With very few rows, several streams are as fast.
+/// Whether the panels are read one after the other, as a single stream from memory. Only those of a
+/// product of a single tile are. With very few rows, several streams are as fast.
 fn is_one_stream(rows: usize, sizes: [usize; 2]) -> bool {
     rows > FEW_ROWS && rows <= HIGH_ROWS && prefers_one_stream(sizes)
 }

@@ -56,6 +56,44 @@ pub(super) fn avx512_vnni(tile: &Tile<'_>, products: &mut Products) {
     }
 }
 
+/// The integers of two groups of inputs, for one half of a block's outputs.
+///
+/// # Safety
+///
+/// The processor has the instructions, and `block` is a block.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn integers(block: *const u8, pair: usize, half: usize) -> [__m256i; 2] {
+    let low = _mm256_set1_epi8(15);
+    // SAFETY: the caller promises the block.
+    let bytes =
+        unsafe { _mm256_loadu_si256(block.add(INTEGERS + pair * PAIR + half * PAIR / 2).cast()) };
+    [_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low)]
+}
+
+/// The scales and minima of one half of a block's outputs.
+///
+/// # Safety
+///
+/// As for [`integers`].
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn scales_and_minima(block: *const u8, half: usize) -> [__m256; 2] {
+    let halves = |first: usize| {
+        // SAFETY: the caller promises the block.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(block.add(first + half * PANEL).cast())) }
+    };
+    [halves(0), halves(MINIMA)]
+}
+
+/// Adds the products of a block to `acc`. `sum` is the sum of the block's inputs.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn scale(acc: __m256, dots: __m256i, [scales, minima]: [__m256; 2], sum: f32) -> __m256 {
+    let acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, acc);
+    _mm256_fmadd_ps(_mm256_set1_ps(sum), minima, acc)
+}
+
 /// # Safety
 ///
 /// The processor has the instructions, and the tile is checked and has `MR` rows and `NR` panels.
@@ -67,7 +105,7 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
     const { assert!(NR == 1) };
     let blocks = tile.blocks();
     let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
-    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let ones = _mm256_set1_epi16(1);
     let mut acc = [[_mm256_setzero_ps(); 2]; MR];
     for (index, block) in tile.weights.iter().enumerate() {
         let block = block.as_ptr();
@@ -82,10 +120,7 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
                     // The sum of eight products fits 16 signed bits: `8 * 255 * 15 < 2^15`.
                     let mut narrow = [_mm256_setzero_si256(); MR];
                     for pair in [2 * two_pairs, 2 * two_pairs + 1] {
-                        let bytes = block.add(INTEGERS + pair * PAIR + half * PAIR / 2);
-                        let bytes = _mm256_loadu_si256(bytes.cast());
-                        let low_half = _mm256_and_si256(bytes, low);
-                        let high_half = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low);
+                        let [low_half, high_half] = integers(block, pair, half);
                         for (row, narrow) in narrow.iter_mut().enumerate() {
                             let offset = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
                             let inputs = inputs.add(offset).cast::<i32>();
@@ -105,14 +140,10 @@ unsafe fn avx2_tile<F: Prefetch, const MR: usize, const NR: usize>(
                         *dots = _mm256_add_epi32(*dots, _mm256_madd_epi16(narrow, ones));
                     }
                 }
-                let halves =
-                    |offset: usize| _mm256_cvtph_ps(_mm_loadu_si128(block.add(offset).cast()));
-                let scales = halves(half * PANEL);
-                let minima = halves(MINIMA + half * PANEL);
+                let columns = scales_and_minima(block, half);
                 for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
-                    let sum = _mm256_set1_ps(*row_sums.add(row * blocks + index));
-                    acc[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, acc[half]);
-                    acc[half] = _mm256_fmadd_ps(sum, minima, acc[half]);
+                    acc[half] =
+                        scale(acc[half], dots, columns, *row_sums.add(row * blocks + index));
                 }
             }
         }
@@ -138,7 +169,6 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
     const { assert!(NR == 1) };
     let blocks = tile.blocks();
     let (inputs, row_sums) = (tile.activations.as_ptr(), tile.sums.as_ptr());
-    let low = _mm256_set1_epi8(15);
     // One half of the outputs after the other. With both in one loop, the compiler would keep the
     // inputs of all rows in registers for the second half, and there are too few registers.
     for half in 0..2 {
@@ -153,10 +183,7 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
                     F::fetch_all(block.wrapping_add(F::DISTANCE), BLOCK_BYTES);
                 }
                 for pair in 0..BLOCK / GROUP / 2 {
-                    let bytes = block.add(INTEGERS + pair * PAIR + half * PAIR / 2);
-                    let bytes = _mm256_loadu_si256(bytes.cast());
-                    let low_half = _mm256_and_si256(bytes, low);
-                    let high_half = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low);
+                    let [low_half, high_half] = integers(block, pair, half);
                     for (row, dots) in dots.iter_mut().enumerate() {
                         let offset = (row * blocks + index) * BLOCK + pair * 2 * GROUP;
                         let inputs = inputs.add(offset).cast::<i32>();
@@ -166,14 +193,9 @@ unsafe fn avx_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
                         *dots = _mm256_dpbusd_avx_epi32(*dots, second, high_half);
                     }
                 }
-                let halves =
-                    |offset: usize| _mm256_cvtph_ps(_mm_loadu_si128(block.add(offset).cast()));
-                let scales = halves(half * PANEL);
-                let minima = halves(MINIMA + half * PANEL);
+                let columns = scales_and_minima(block, half);
                 for (row, (acc, dots)) in acc.iter_mut().zip(dots).enumerate() {
-                    let sum = _mm256_set1_ps(*row_sums.add(row * blocks + index));
-                    *acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scales, *acc);
-                    *acc = _mm256_fmadd_ps(sum, minima, *acc);
+                    *acc = scale(*acc, dots, columns, *row_sums.add(row * blocks + index));
                 }
             }
         }

@@ -99,8 +99,8 @@ impl Instructions {
     ///
     /// The sums of a tile stay in registers, and many sums hide the latency of a dot product. With
     /// many rows, each weight that is read serves all of them. With few rows, several panels are
-    /// read at once, since several streams from memory are faster than one. The exception is a large
-    /// layer on a processor that prefetches across pages: see [`prefers_one_stream`].
+    /// read at once, since several streams from memory are faster than one. The exception is a
+    /// large layer on a processor that prefetches across pages: see [`prefers_one_stream`].
     fn tile_shape(self, rows: usize, sizes: [usize; 2]) -> TileShape {
         #[cfg(target_arch = "x86_64")]
         if self == Self::Amx && rows > MAX_AVX512_ROWS {

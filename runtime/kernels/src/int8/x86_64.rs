@@ -196,9 +196,9 @@ unsafe fn avx512_vnni_tile<F: Prefetch, const MR: usize, const NR: usize>(
         [(0..near_end, F::DISTANCE), (near_end..tile.stride, F::DISTANCE + (NR - 1) * panel_size)]
     {
         for input in range.step_by(GROUP) {
-            // SAFETY: `input` is below the stride, which is the length of the rows and of the panels.
-            // Both are multiples of a group: the distance is one of the groups of a panel. A
-            // prefetch may point anywhere.
+            // SAFETY: `input` is below the stride, which is the length of the rows and of the
+            // panels. Both are multiples of a group, since the assertion says so of the distance.
+            // A prefetch may point anywhere.
             unsafe {
                 let mut weights = [_mm512_setzero_si512(); NR];
                 for (panel, weights) in weights.iter_mut().enumerate() {

@@ -4,9 +4,9 @@
 //! a page. A loop that reads several streams reaches the end of a page often, so one prefetch
 //! instruction for each cache line pays. AMD processors since Zen 4 prefetch across pages by
 //! themselves. There a loop with little arithmetic is fastest without prefetch instructions. With a
-//! few rows, which need more arithmetic, a large layer is multiplied fastest as a single stream that
-//! is prefetched far ahead. With many rows, tiles have several panels, and prefetching into the
-//! second-level cache is fastest.
+//! few rows, which need more arithmetic, a large layer is multiplied fastest as a single stream
+//! that is prefetched far ahead. With many rows, tiles have several panels, and prefetching into
+//! the second-level cache is fastest.
 
 use crate::cpu::features;
 
