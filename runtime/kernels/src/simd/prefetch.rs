@@ -31,6 +31,7 @@ pub(crate) const CACHE_LINE: usize = 64;
 pub(crate) trait Prefetch {
     /// Distance in bytes between what a loop reads and what it prefetches at the same time, if the
     /// loop has no distance of its own.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only x86-64 reads it"))]
     const DISTANCE: usize;
 
     /// Prefetches the cache line at an address, which need not be readable.
@@ -60,10 +61,12 @@ pub(crate) const FAR: usize = 8192;
 
 /// Prefetch into the first-level cache, a short distance ahead: for AVX2, which is slower, and for
 /// several streams of int4.
+#[cfg(target_arch = "x86_64")]
 pub(crate) type NearL1 = IntoCache<1, 1536>;
 /// Prefetch into the first-level cache.
 pub(crate) type L1 = IntoCache<1, 2048>;
 /// Prefetch into the first-level cache, far ahead.
+#[cfg(target_arch = "x86_64")]
 pub(crate) type FarL1 = IntoCache<1, FAR>;
 /// Prefetch into the second-level cache.
 pub(crate) type L2 = IntoCache<2, 2048>;
