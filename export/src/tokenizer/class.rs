@@ -98,8 +98,8 @@ pub(super) const FAIRSEQ_NAMES: [(&str, &str); 6] = [
     ("cls_token", "<s>"),
 ];
 
-/// Replaces each space with `▁`, and prepends `▁` to text by `prepend_scheme`: `always`, `first`
-/// or `never`. Words begin with `▁`.
+/// Replaces each space with `▁`, and prepends `▁` to text by `prepend_scheme`: `always`,
+/// `first` or `never`. Words begin with `▁`.
 pub(super) fn metaspace(prepend_scheme: &str) -> Value {
     json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": prepend_scheme,
            "split": true})

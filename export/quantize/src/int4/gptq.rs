@@ -1,8 +1,8 @@
 //! GPTQ: rounding that compensates for its own errors (Frantar et al. 2022, arXiv:2210.17323).
 //!
 //! A product with rounded weights has the error `e · x`, where `e` are the errors of the weights.
-//! Its mean square over all rows that a matrix reads is `e · H · eᵀ`, with `H = Xᵀ · X`. Errors
-//! of correlated inputs can cancel each other. Rounding to the nearest value ignores that.
+//! Its mean square over all rows that a matrix reads is `e · H · eᵀ`, with `H = Xᵀ · X`.
+//! Errors of correlated inputs can cancel each other. Rounding to the nearest value ignores that.
 //!
 //! With `H = R · Rᵀ` and an upper triangular `R`, the error is the sum of squares of `e · R`.
 //! Column `j` depends only on the weights up to `j`: they are rounded in turn, each to the value
